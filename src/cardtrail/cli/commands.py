@@ -1,0 +1,22 @@
+"""All commands, put together."""
+
+from cyclopts import App
+
+from cardtrail import __version__
+from cardtrail.cli.ingest import ingest
+from cardtrail.cli.party import audit_app, key_app, party_app
+from cardtrail.cli.sandbox import sandbox
+from cardtrail.cli.serve import serve
+from cardtrail.cli.status import status
+
+app = App(
+    name="cardtrail", version=__version__,
+    help="Where is this physical card order really, now?",
+)  # fmt: skip
+app.command(serve)
+app.command(sandbox)
+app.command(ingest)
+app.command(status)
+app.command(party_app)
+app.command(key_app)
+app.command(audit_app)

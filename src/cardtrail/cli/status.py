@@ -1,0 +1,111 @@
+"""`cardtrail status`: one card for a person: what happened when, and how we know."""
+
+import asyncio
+import sys
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from cardtrail.core.order import Order, Projection, project
+from cardtrail.core.status import Evidence
+from cardtrail.db import Row, Transaction
+from cardtrail.errors import InputError
+from cardtrail.platform.settings import settings_of
+from cardtrail.platform.store import open_store
+from cardtrail.protocol.codec import CARD_ID, ISSUER_ID, decode_events, timestamp
+
+_STYLE = {Evidence.CLAIMED: "green", Evidence.SCANNED: "cyan", Evidence.INFERRED: "yellow"}
+
+
+def status(
+    issuer_id: Annotated[str, Parameter(help="Issuer, 10 characters.")],
+    card_id: Annotated[str, Parameter(help="Card, 1 to 48 characters.")],
+    *,
+    database: Annotated[str | None, Parameter(help="Store to read, by default CARDTRAIL_DATABASE.")] = None,
+    json: Annotated[bool, Parameter(negative=(), help="Print JSON instead of a page.")] = False,
+) -> None:
+    """Show where one card stands, what happened when, and whether it was claimed, scanned or inferred."""
+    if not ISSUER_ID.fullmatch(issuer_id):
+        raise InputError("ISSUER_ID", "exactly 10 of A-Z a-z 0-9 _ -")
+    if not CARD_ID.fullmatch(card_id):
+        raise InputError("CARD_ID", "1 to 48 of A-Z a-z 0-9 _ -")
+    published, projection = asyncio.run(_read(settings_of({"database": database}).database, issuer_id, card_id))
+    if not published and not projection.waiting:
+        print(f"cardtrail: {issuer_id} has no card {card_id}", file=sys.stderr)  # noqa: T201 -- for a person
+        sys.exit(1)
+    if json:
+        print(_json(published, projection))  # noqa: T201 -- the command's answer
+    else:
+        Console().print(_page(card_id, published, projection))
+
+
+async def _read(url: str, issuer_id: str, card_id: str) -> tuple[list[Row], Projection]:
+    def work(tx: Transaction) -> tuple[list[Row], list[Row]]:
+        key = {"issuer_id": issuer_id, "card_id": card_id}
+        return tx.all("pictures_of_card", **key), tx.all("events_of_card", **key)
+
+    db = open_store(url)
+    try:
+        published, events = await db.read(work)
+    finally:
+        db.close()
+    sealed = frozenset(row[0] for row in published if row[4] is not None)
+    return published, project(decode_events([bytes(row[0]) for row in events]), sealed)
+
+
+def _json(published: list[Row], projection: Projection) -> str:
+    orders = {order.operation_id: order for order in projection.orders}
+    shown = [
+        {
+            "operation": msgspec.Raw(bytes(row[5])), "changeNo": row[2], "changedAt": timestamp(row[3]),
+            "sealed": row[4] is not None,
+            "timeline": [
+                {"status": step.status, "time": timestamp(step.at), "evidence": step.evidence,
+                 "source": step.source, "eventId": step.event_id}
+                for step in orders[row[0]].timeline
+            ] if row[0] in orders else [],
+            "anomalies": [
+                {"code": anomaly.code, "text": anomaly.text, "time": timestamp(anomaly.at),
+                 "source": anomaly.source, "eventId": anomaly.event_id}
+                for anomaly in orders[row[0]].anomalies
+            ] if row[0] in orders else [],
+        }
+        for row in published
+    ]  # fmt: skip
+    answer = msgspec.json.encode({"orders": shown, "waitingEvents": len(projection.waiting)})
+    return msgspec.json.format(answer).decode()
+
+
+def _page(card_id: str, published: list[Row], projection: Projection) -> Group:
+    orders = {order.operation_id: order for order in projection.orders}
+    parts: list[Table | Text] = [Text(f"card {card_id}", style="bold")]
+    for row in published:
+        order = orders.get(row[0])
+        parts += _order(row, order) if order else [Text(f"order {row[0]}: sealed, its events are gone")]
+    if projection.waiting:
+        parts.append(Text(f"{len(projection.waiting)} events wait for an order of this card", style="yellow"))
+    return Group(*parts)
+
+
+def _order(row: Row, order: Order) -> list[Table | Text]:
+    sealed = ", sealed" if row[4] is not None else ""
+    head = Text(f"\norder {order.operation_id}: {order.stage}, sequence {row[1]}{sealed}", style="bold")
+    if order.hold is not None:
+        head.append(f"  on hold: {order.hold}", style="yellow")
+    shipment = order.shipment
+    if shipment is not None:
+        head.append(f"\nparcel {shipment.carrier} {shipment.tracking_number}: {shipment.status or 'no status known'}")
+    table = Table(box=None, pad_edge=False)
+    for title in ("when", "what", "how we know", "from"):
+        table.add_column(title)
+    for step in order.timeline:
+        evidence = Text(step.evidence, style=_STYLE[step.evidence])
+        table.add_row(timestamp(step.at), step.status, evidence, f"{step.source} {step.event_id}")
+    for anomaly in order.anomalies:
+        told = Text(f"anomaly: {anomaly.text}", style="red")
+        table.add_row(timestamp(anomaly.at), told, anomaly.code, f"{anomaly.source} {anomaly.event_id}")
+    return [head, table]

@@ -1,0 +1,1 @@
+"""The tracking service: events in, true state, answers on demand."""

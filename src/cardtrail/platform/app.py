@@ -1,0 +1,151 @@
+"""The wiring: settings in, a running service out. Nothing else knows how the parts are put together."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from cardtrail.errors import CardtrailError
+from cardtrail.platform import apidocs, http
+from cardtrail.platform.auth import Authenticator, Registry
+from cardtrail.platform.box import box_of
+from cardtrail.platform.connector import connector_of
+from cardtrail.platform.ingest import Ingest
+from cardtrail.platform.metrics import Metrics
+from cardtrail.platform.orders import Orders
+from cardtrail.platform.settings import Settings
+from cardtrail.platform.signing import Signing
+from cardtrail.platform.status import Asgi, Receive, Scope, Send, StatusRoute
+from cardtrail.platform.store import open_store
+from cardtrail.platform.sweep import Sweep
+from cardtrail.platform.tls import uvicorn_options
+from cardtrail.platform.tokens import Tokens
+
+ISSUER = "cardtrail"
+"""`iss` of our access tokens."""
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open."""
+MAX_CONNECTIONS = 4_096
+"""Connections and requests under way at once; the next is answered 503."""
+BACKLOG = 2_048
+
+_log = structlog.get_logger()
+
+
+def wall_clock() -> int:
+    """Return now in µs. Events may be given a virtual clock instead; tokens and time-outs always use this one."""
+    return time.time_ns() // 1_000
+
+
+class Platform:
+    """The parts of one running service."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], int] = wall_clock) -> None:
+        self.settings = settings
+        self.db = open_store(settings.database)
+        self.metrics = Metrics()
+        box = box_of(settings.secret_key_file, settings.database)
+        self.signing = Signing(self.db, box, wall_clock)
+        self.registry = Registry(self.db, box, wall_clock)
+        self.authenticator = Authenticator(self.registry, ISSUER)
+        self.check = self.authenticator.check
+        self.tokens = Tokens(self.db, self.authenticator, settings.audience)
+        self.ingest = Ingest(self.db, clock, self.registry.may_reach)
+        self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
+        self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
+        self.openapi = apidocs.document()
+        self.docs = apidocs.page_of(self.openapi)
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
+        await self.signing.run_once()
+        await self.registry.run_once()
+        self._loops = [
+            asyncio.create_task(_run(self.registry.run_once, 1.0)),
+            asyncio.create_task(_run(self.ingest.run_once, 1.0)),
+            asyncio.create_task(_run(self.sweep.run_once, 60.0)),
+            asyncio.create_task(_run(self.signing.run_once, 60.0)),
+            asyncio.create_task(_run(self.tokens.run_once, 60.0)),
+        ]
+
+    async def stop(self) -> None:
+        """Finish what was accepted for recording, then close."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.ingest.drain()
+        self.db.close()
+
+
+async def _run(run_once: Callable[[], Awaitable[int]], pause: float) -> None:
+    """Call `run_once` for ever: at once while there is work, else after a pause. A lost store is told, not fatal."""
+    while True:
+        try:
+            done = await run_once()
+        except CardtrailError as error:
+            _log.error("background", work=run_once.__qualname__, error=str(error))
+            done = 0
+        except Exception:  # noqa: BLE001 -- a loop that ended unseen would be worse than one that goes on
+            _log.exception("background", work=run_once.__qualname__)
+            done = 0
+        await asyncio.sleep(0 if done else pause)
+
+
+def build(platform: Platform) -> Asgi:
+    """Return the ASGI application: life span, then the hot route, then the router."""
+    behind = http.router(platform)
+    status = StatusRoute(behind, platform.db, platform.check, _log.info)
+    platform.metrics.watch(status)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(platform, receive, send)
+        else:
+            await status(scope, receive, send)
+
+    return app
+
+
+async def _lifespan(platform: Platform, receive: Receive, send: Send) -> None:
+    await receive()
+    try:
+        await platform.start()
+    except CardtrailError as error:
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await platform.stop()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which being told to stop is a clean end of, not one by a signal."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ask for the end on SIGTERM and SIGINT; a second one insists."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def server_of(platform: Platform) -> Server:
+    """Return the server, not yet running. On SIGTERM it stops accepting and finishes what it has begun."""
+    settings = platform.settings
+    config = uvicorn.Config(
+        build(platform), host=settings.host, port=settings.port, loop="uvloop", lifespan="on", ws="none",
+        log_config=None, access_log=False, server_header=False, date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=settings.drain_seconds,
+        limit_concurrency=MAX_CONNECTIONS, backlog=BACKLOG,
+        **uvicorn_options(settings),
+    )  # fmt: skip
+    return Server(config)

@@ -1,0 +1,80 @@
+"""Calls to the platform: the one place where the sandbox speaks HTTP, and only ever to its own address."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import RequestError
+
+from cardtrail.errors import CardtrailError, Refused, StoreUnavailable
+from cardtrail.protocol.token import SECOND, PrivateKey, make_assertion
+
+GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+TOKEN_PATH = "/authz/v1/oauth2/token"  # noqa: S105 -- a path
+INGEST_PATH = "/ingest/v1/events"
+BASE_PATH = "/banking/v1"
+RENEW_AFTER = 0.6
+"""Part of a token's life after which a new one is fetched."""
+_AGAIN = frozenset({401, 408, 429, 500, 502, 503, 504})
+"""Answers after which the same call can succeed."""
+
+
+def client() -> Client:
+    """Return an HTTP client that goes nowhere but where it is sent: no proxy, no redirect."""
+    return ClientBuilder().no_proxy().follow_redirects(enable=False).timeout(timedelta(seconds=10)).build()
+
+
+class Pretender(msgspec.Struct, frozen=True):
+    """A registered party that the sandbox plays."""
+
+    party_id: str
+    kid: str
+    key: PrivateKey
+
+
+class Caller:
+    """One party's calls to the platform at `root`, such as `http://127.0.0.1:8080`."""
+
+    def __init__(self, http: Client, root: str, party: Pretender) -> None:
+        self._http = http
+        self._root = root
+        self._party = party
+        self._renew_at = 0.0
+        self.token = ""
+
+    async def renew(self) -> bool:
+        """Fetch a token if it is time to; return whether it was. Raises Refused or StoreUnavailable."""
+        now = time.time()  # not monotonic: tokens go on ageing while a laptop sleeps
+        if now < self._renew_at:
+            return False
+        url = self._root + TOKEN_PATH
+        assertion = make_assertion(
+            self._party.party_id, self._party.kid, self._party.key, int(now * SECOND), audience=url
+        )
+        answer = await self._send(url, {"grant_type": GRANT, "assertion": assertion})
+        self.token = answer["access_token"]
+        self._renew_at = now + answer["expires_in"] * RENEW_AFTER
+        return True
+
+    async def post(self, path: str, content: object) -> Any:
+        """Return the answer's JSON. Raises Refused, or StoreUnavailable if the same call may succeed later."""
+        return await self._send(self._root + path, content)
+
+    async def _send(self, url: str, content: object) -> Any:
+        request = self._http.post(url).header("content-type", "application/json")
+        if self.token:
+            request = request.bearer_auth(self.token)
+        try:
+            response = await request.body_bytes(msgspec.json.encode(content)).build().send()
+            body = bytes(await response.bytes())
+        except RequestError as error:
+            raise StoreUnavailable(f"{url} cannot be reached: {error}") from None
+        if response.status not in (200, 202):
+            raise _error_of(response.status, f"{url} answers {response.status}: {body[:300]!r}")
+        return msgspec.json.decode(body)
+
+
+def _error_of(status: int, text: str) -> CardtrailError:
+    return StoreUnavailable(text) if status in _AGAIN else Refused(text)

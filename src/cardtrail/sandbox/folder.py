@@ -1,0 +1,54 @@
+"""The sandbox's own folder: database, log and `sandbox.env`, used by one sandbox at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from cardtrail.errors import SettingError
+
+NAME = "cardtrail-sandbox"
+
+
+def default_folder() -> Path:
+    """Return the folder that is used where none is named: in the user's cache, so that it survives a restart."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(cache if cache else "~/.cache").expanduser() / NAME
+
+
+class Folder:
+    """Names of what lies in the folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.env = self.path / "sandbox.env"
+        self.log = self.path / "sandbox.log"
+        self.database = f"sqlite:///{self.path / 'cardtrail.db'}"
+
+    def write_env(self, values: Mapping[str, str]) -> None:
+        """Write `KEY=value` lines that a shell can source; only the owner reads them, and nobody half of them."""
+        fresh = self.env.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        text = "".join(f"{name}={value}\n" for name, value in values.items())
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        fresh.replace(self.env)
+
+
+@contextmanager
+def folder_of(path: Path) -> Iterator[Folder]:
+    """Make the folder where it is missing, and keep it for this sandbox. Raises SettingError."""
+    folder = Folder(path)
+    try:
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (folder.path / "sandbox.lock").open("w")
+    except OSError as error:
+        raise SettingError(f"data: {error.strerror}: {folder.path}; choose another folder with --data") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingError(f"data: a sandbox is running in {folder.path}; choose another folder with --data") from None
+        folder.env.unlink(missing_ok=True)  # what the sandbox before left there opens nothing any more
+        yield folder
