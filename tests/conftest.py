@@ -10,6 +10,8 @@ import hypothesis
 import pytest
 
 from tests import engines
+from tests.events import event
+from tests.service import Service, register_parties, serving
 
 # Nothing here is a timed test: a slow machine is no failure.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
@@ -69,3 +71,14 @@ def new_database(engine: str, request: pytest.FixtureRequest, tmp_path: Path) ->
 def database_url(new_database: NewDatabase) -> str:
     """The URL of an empty database that belongs to this test alone, once on each engine."""
     return new_database()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A running service on SQLite that all tests of this process share, with one card on its way."""
+    folder = tmp_path_factory.mktemp("service")
+    url = f"sqlite:///{folder}/cardtrail.db"
+    register_parties(url)
+    with serving(url, folder) as running:
+        running.ingest(event("requested", "card-0001"), event("prepared", "card-0001"))
+        yield running

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cardtrail.db import Database
 from cardtrail.errors import SettingError
-from cardtrail.platform.app import wall_clock
+from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.ingest import ALL, Ingest, Result, Sender
 from cardtrail.platform.settings import settings_of
 from cardtrail.platform.store import open_store

@@ -379,7 +379,7 @@ def _change_of(line: AuditLine) -> str:
         if name not in UNTOLD and value not in ([], old.get(name)):
             was = f"{_short(old[name])} → " if name in old else ""
             told.append(f"{name}: {was}{_short(value)}")
-    return "\n".join(told)
+    return ", ".join(told)
 
 
 def _short(value: object) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ import uvicorn
 
 from cardtrail.errors import CardtrailError
 from cardtrail.platform import apidocs, http
-from cardtrail.platform.auth import Authenticator, Registry
+from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.connector import connector_of
 from cardtrail.platform.ingest import Ingest
@@ -34,11 +33,6 @@ MAX_CONNECTIONS = 4_096
 BACKLOG = 2_048
 
 _log = structlog.get_logger()
-
-
-def wall_clock() -> int:
-    """Return now in µs. Events may be given a virtual clock instead; tokens and time-outs always use this one."""
-    return time.time_ns() // 1_000
 
 
 class Platform:

@@ -223,6 +223,9 @@ class Authenticator:
             self._older, self._recent = self._recent, {}
         self._recent[authorization] = known
 
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._older)
+
     def _verified(self, authorization: bytes, peer: str, now: float) -> AccessToken:
         """Return what a token says; every failure but lateness is charged to the caller's address."""
         if not authorization:

@@ -197,15 +197,15 @@ class Parties:
         return await change(self._db, actor, added.created_at, work)
 
     async def update(self, party_id: str, rights: Rights, actor: str) -> Party:
-        """Change what is given of `rights`; tokens die unless it is only `strict` or `rate`.
+        """Change what is given of `rights`; tokens die, unless nothing but `strict` and `rate` differs.
 
         Raises NotFound or InputError.
         """
-        given = _given(rights)
-        raised = 1 if given.keys() - {"strict", "rate"} else 0
 
         def renewed(party: Party) -> Party:
-            return _checked(msgspec.structs.replace(party, **given, generation=party.generation + raised))
+            changed = _checked(msgspec.structs.replace(party, **_given(rights)))
+            same = msgspec.structs.replace(changed, strict=party.strict, rate=party.rate) == party
+            return changed if same else msgspec.structs.replace(changed, generation=party.generation + 1)
 
         return await self._change(party_id, actor, "party.update", renewed)
 
@@ -253,7 +253,7 @@ class Parties:
             after = msgspec.structs.replace(before, generation=before.generation + 1)
             _save(tx, after)
             line = {"kid": kid, "generation": after.generation}
-            return Audited("party.key.revoke", party_id, {"kid": kid}, line, after)
+            return Audited("party.key.revoke", party_id, {"generation": before.generation}, line, after)
 
         return await change(self._db, actor, self._clock(), work)
 

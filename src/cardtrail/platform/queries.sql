@@ -233,6 +233,11 @@ WHERE state = 'RESERVED' AND reserved_at < :before ORDER BY reserved_at LIMIT 10
 SELECT operation_id, sequence, change_no, changed_at, sealed_at, picture FROM operation
 WHERE issuer_id = :issuer_id AND card_id = :card_id ORDER BY requested_at DESC, operation_id DESC LIMIT 1000;
 
+-- name: changes_since
+-- What changed after a change number, newest picture only, in the order of the changes.
+SELECT change_no, card_id, operation_id, sequence, etag FROM operation
+WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
+
 -- name: events_of_card
 -- Every event of one card.
 SELECT body FROM event WHERE issuer_id = :issuer_id AND card_id = :card_id LIMIT 100000;

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from cardtrail.errors import SettingError
+from cardtrail.platform.connection import LimitedProtocol
 from cardtrail.platform.settings import Settings
 from cardtrail.protocol.token import thumbprint_of
 
@@ -33,7 +32,7 @@ def uvicorn_options(settings: Settings) -> dict[str, Any]:
     """Return the options of uvicorn.Config that have to do with TLS and proxies. Raises SettingError."""
     proxies = _networks(settings.trusted_proxies)
     options: dict[str, Any] = {
-        "http": "httptools",
+        "http": LimitedProtocol,
         "proxy_headers": bool(proxies),
         "forwarded_allow_ips": [str(network) for network in proxies],
     }
@@ -72,11 +71,11 @@ def _demand(context: ssl.SSLContext, client_ca: str) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
 
 
-def protocol_of(proxies: Networks, header: str) -> type[HttpToolsProtocol]:
+def protocol_of(proxies: Networks, header: str) -> type[LimitedProtocol]:
     """Return uvicorn's protocol, extended so that each request's scope holds the client certificate's thumbprint."""
     name = header.lower().encode()
 
-    class CertificateProtocol(HttpToolsProtocol):
+    class CertificateProtocol(LimitedProtocol):
         """One connection; its certificate cannot change while it lasts."""
 
         def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn has it

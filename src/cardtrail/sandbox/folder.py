@@ -14,7 +14,7 @@ NAME = "cardtrail-sandbox"
 def default_folder() -> Path:
     """Return the folder that is used where none is named: in the user's cache, so that it survives a restart."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    return Path(cache if cache else "~/.cache").expanduser() / NAME
+    return Path(cache or "~/.cache").expanduser() / NAME
 
 
 class Folder:
@@ -49,6 +49,6 @@ def folder_of(path: Path) -> Iterator[Folder]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise SettingError(f"data: a sandbox is running in {folder.path}; choose another folder with --data") from None
+            raise SettingError(f"data: a sandbox is running in {folder.path}; choose another with --data") from None
         folder.env.unlink(missing_ok=True)  # what the sandbox before left there opens nothing any more
         yield folder

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TextIO
+from typing import IO
 
 from rich.console import Console
 from rich.live import Live
@@ -15,19 +15,24 @@ from rich.text import Text
 from cardtrail.core.status import ProductionStatus, ShipmentStatus
 from cardtrail.sandbox.watch import WHOLE_WAY, Screen, Sight
 
-_STYLES = {
+_STYLES: dict[str, str] = {
     ProductionStatus.EXCEPTION: "yellow", ProductionStatus.RETURNED: "red", ProductionStatus.DATA_EXCEPTION: "red",
     ProductionStatus.CANCELED: "red", ShipmentStatus.DELIVERED: "green", ShipmentStatus.ATTEMPT_FAIL: "yellow",
     ShipmentStatus.EXCEPTION: "yellow",
 }  # fmt: skip
-_BAR_WIDTH = 18
-_SHORT_ID = 11
+ORDER_WIDTH = 8
+NARROW = 90
+"""Widest table without room for remarks, characters."""
+SPARE = 4
+"""Columns that stay free on the right, so that the terminal's own `^C` does not break a line."""
+_COLUMNS = {"card": 11, "order": ORDER_WIDTH, "production": 19, "shipment": 14, "since": 5, "way": WHOLE_WAY}
+"""Widths in characters; the bar has one for each step."""
 
 
 class Lines:
     """A line for each change."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def show(self, sights: Sequence[Sight], changed: Sequence[Sight]) -> None:
@@ -53,31 +58,31 @@ class LiveTable:
     def show(self, sights: Sequence[Sight], changed: Sequence[Sight]) -> None:
         """Draw the table."""
         del changed
-        self._live.update(table_of(sights, time.monotonic()), refresh=True)
+        self._live.update(table_of(sights, time.monotonic(), self._console.width - SPARE), refresh=True)
 
     def say(self, text: str) -> None:
         """Print as it is: a line that was broken for the screen could not be pasted."""
         self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def table_of(sights: Sequence[Sight], now: float) -> Table:
-    """Return the cards as a table."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("card", "order", "stage", "shipment", "since", "way"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "since" else "left")
-    table.add_column("", no_wrap=True, overflow="ellipsis", style="dim")
+def table_of(sights: Sequence[Sight], now: float, width: int) -> Table:
+    """Return the cards as a table that keeps its shape on `width` characters; the remark takes what is left."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", width=width)
+    for name, least in _COLUMNS.items():
+        table.add_column(name, no_wrap=True, min_width=least, justify="right" if name == "since" else "left")
+    table.add_column("", no_wrap=True, ratio=1, style="dim")
     for sight in sights:
-        style = _STYLES.get(sight.shipment) or _STYLES.get(sight.stage) or ""  # type: ignore[call-overload]  # open strings are no members
+        style = _STYLES.get(sight.shipment) or _STYLES.get(sight.stage) or ""
         table.add_row(
-            sight.card_id, f"{sight.operation_id[:_SHORT_ID]}…", Text(sight.stage, style), Text(sight.shipment, style),
-            f"{now - sight.since:.0f} s", _bar_of(sight, style), sight.remark,
+            sight.card_id, sight.operation_id[:ORDER_WIDTH], Text(sight.stage, style), Text(sight.shipment, style),
+            f"{now - sight.since:.0f} s", _bar_of(sight, style), sight.remark if width > NARROW else "",
         )  # fmt: skip
     return table
 
 
 def _bar_of(sight: Sight, style: str) -> ProgressBar:
     colour = style or "cyan"
-    return ProgressBar(WHOLE_WAY, sight.steps, _BAR_WIDTH, complete_style=colour, finished_style=colour)
+    return ProgressBar(WHOLE_WAY, sight.steps, WHOLE_WAY, complete_style=colour, finished_style=colour)
 
 
 @contextmanager

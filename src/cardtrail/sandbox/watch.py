@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from cardtrail.core.status import MAIN_LINE, SHIPMENT_RANK, ProductionStatus, ShipmentStatus
+from cardtrail.core.status import MAIN_LINE, ProductionStatus, ShipmentStatus
 from cardtrail.errors import CardtrailError
 from cardtrail.sandbox.call import BASE_PATH, Caller
 
@@ -16,18 +16,20 @@ EVERY = 0.5
 """Seconds between two looks."""
 
 _log = structlog.get_logger()
-_STAGES = {str(stage): place for place, stage in enumerate(MAIN_LINE)} | {
-    str(ProductionStatus.EXCEPTION): MAIN_LINE.index(ProductionStatus.ONGOING),
-}
-_SCANS = (
-    ShipmentStatus.INFO_RECEIVED, ShipmentStatus.IN_TRANSIT, ShipmentStatus.OUT_FOR_DELIVERY, ShipmentStatus.DELIVERED
+_WAY = (
+    *MAIN_LINE,
+    ShipmentStatus.INFO_RECEIVED, ShipmentStatus.IN_TRANSIT, ShipmentStatus.OUT_FOR_DELIVERY, ShipmentStatus.DELIVERED,
 )  # fmt: skip
-_LENGTHS = {
-    str(status): len(MAIN_LINE) - 1 + sum(SHIPMENT_RANK[scan] <= rank for scan in _SCANS)
-    for status, rank in SHIPMENT_RANK.items()
-} | {str(ShipmentStatus.DELIVERED): len(MAIN_LINE) - 1 + len(_SCANS)}
-WHOLE_WAY = len(MAIN_LINE) - 1 + len(_SCANS)
+WHOLE_WAY = len(_WAY) - 1
 """Steps from the request to the letter box."""
+_BESIDE = {
+    ProductionStatus.EXCEPTION: ProductionStatus.ONGOING,
+    ProductionStatus.RETURNED: ShipmentStatus.DELIVERED,
+    ShipmentStatus.ATTEMPT_FAIL: ShipmentStatus.OUT_FOR_DELIVERY,
+    ShipmentStatus.EXCEPTION: ShipmentStatus.OUT_FOR_DELIVERY,
+}
+_STEPS = {str(status): step for step, status in enumerate(_WAY)}
+_STEPS |= {str(status): _STEPS[near] for status, near in _BESIDE.items()}
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -44,9 +46,7 @@ class Sight(msgspec.Struct, frozen=True):
     @property
     def steps(self) -> int:
         """How far it is on its way, 0 to WHOLE_WAY."""
-        if self.stage == ProductionStatus.RETURNED:
-            return WHOLE_WAY
-        return _LENGTHS.get(self.shipment, _STAGES.get(self.stage, 0))
+        return max(_STEPS.get(self.stage, 0), _STEPS.get(self.shipment, 0))
 
 
 class Screen(Protocol):

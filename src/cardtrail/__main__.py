@@ -1,0 +1,5 @@
+"""`python -m cardtrail` is `cardtrail`."""
+
+from cardtrail.cli import main
+
+main()

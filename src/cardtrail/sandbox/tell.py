@@ -1,0 +1,88 @@
+"""What people and scripts are told: the curl to paste and `sandbox.env`, both kept working with fresh tokens."""
+
+import asyncio
+from urllib.request import getproxies, proxy_bypass
+
+import structlog
+
+from cardtrail.errors import CardtrailError
+from cardtrail.sandbox.admit import ISSUER_ID
+from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, TOKEN_PATH, Caller
+from cardtrail.sandbox.feed import card_id_of
+from cardtrail.sandbox.folder import Folder
+from cardtrail.sandbox.watch import Screen
+
+CARD_ID = card_id_of(1)
+
+_log = structlog.get_logger()
+
+
+class Tell:
+    """Tells about a platform at `root`, such as `http://127.0.0.1:8080`."""
+
+    def __init__(self, folder: Folder, root: str, issuer: Caller, producer: Caller, screen: Screen) -> None:
+        self._folder = folder
+        self._root = root
+        self._issuer = issuer
+        self._producer = producer
+        self._screen = screen
+
+    async def run(self, begun: asyncio.Event) -> None:
+        """Tell everything once `begun` is set, then the curl again whenever its token is a new one."""
+        await begun.wait()
+        self._write_env()
+        self._screen.say(self._welcome())
+        while True:
+            await asyncio.sleep(1)
+            try:
+                await self.run_once()
+            except (CardtrailError, OSError) as error:  # a full disk too passes
+                _log.warning("token_not_renewed", error=str(error))
+
+    async def run_once(self) -> int:
+        """Renew what is due; return how many tokens were. Raises Refused or StoreUnavailable."""
+        curl_is_old = await self._issuer.renew()
+        renewed = int(curl_is_old) + int(await self._producer.renew())
+        if renewed:
+            self._write_env()
+        if curl_is_old:
+            self._screen.say(f"\nA fresh token:\n\n{self._curl()}\n")
+        return renewed
+
+    def _write_env(self) -> None:
+        self._folder.write_env({
+            "BASE_URL": self._root + BASE_PATH,
+            "TOKEN_URL": self._root + TOKEN_PATH,
+            "INGEST_URL": self._root + INGEST_PATH,
+            "ISSUER_ID": ISSUER_ID,
+            "CARD_ID": CARD_ID,
+            "ACCESS_TOKEN": self._issuer.token,
+            "INGEST_TOKEN": self._producer.token,
+        })  # fmt: skip
+
+    def _curl(self) -> str:
+        return (
+            f"curl -X GET {_past_proxy(self._root)}\\\n"
+            f'  "{self._root}{BASE_PATH}/issuers/{ISSUER_ID}/physicalCards/{CARD_ID}/productionStatus" \\\n'
+            f'  -H "Authorization: Bearer {self._issuer.token}" \\\n'
+            '  -H "Accept: application/json"'
+        )
+
+    def _welcome(self) -> str:
+        return (
+            "\ncardtrail sandbox: the platform, and a pretend bank, production site and carrier that call it.\n\n"
+            f"  base   {self._root}{BASE_PATH}\n"
+            f"  docs   {self._root}/docs\n"
+            f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db)\n\n"
+            f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
+            "The token is good for 15 minutes; a fresh one comes in time, here and in sandbox.env.\n"
+            "Ctrl-C ends the sandbox.\n"
+        )
+
+
+def _past_proxy(root: str) -> str:
+    """Return the option without which curl would ask the proxy of this shell for a loopback address."""
+    host = root.removeprefix("http://").partition(":")[0]
+    if {"http", "all"} & getproxies().keys() and not proxy_bypass(host):
+        return f"--noproxy {host} "
+    return ""

@@ -1,0 +1,91 @@
+"""Buckets hold what they say, and addresses that fail too often have to wait."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardtrail.errors import TooMany
+from cardtrail.platform.limit import FAILURES, MAX_PEERS, Bucket, PeerLimit
+
+
+@pytest.mark.parametrize("rate", [1, 3, 7, 100, 2_000, 1_000_000])
+def test_a_full_bucket_gives_its_burst_and_no_more(rate: int) -> None:
+    bucket = Bucket(rate, min(rate, 5_000))
+    given_out = sum(bucket.take(10.0) == 0.0 for _ in range(6_000))
+    assert given_out == min(rate, 5_000)
+
+
+def test_who_waits_as_long_as_told_gets_a_token() -> None:
+    bucket = Bucket(4, 4)
+    while not (wait := bucket.take(10.0)):
+        pass
+    assert 0.0 < wait <= 0.25
+    assert bucket.take(10.0 + wait) == 0.0
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=200), st.integers(1, 20))
+def test_no_pattern_of_calls_gets_more_than_burst_and_rate(pauses: list[float], rate: int) -> None:
+    bucket, now, given_out = Bucket(rate, rate), 1_000.0, 0
+    for pause in pauses:
+        now += pause
+        given_out += bucket.take(now) == 0.0
+    assert given_out <= rate + rate * (now - 1_000.0) + 1
+
+
+def test_a_new_rate_holds_at_once() -> None:
+    bucket = Bucket(1, 1)
+    assert bucket.take(10.0) == 0.0
+    assert bucket.take(10.0) > 0.0
+    bucket.set_rate(100, 100)
+    assert bucket.take(10.1) == 0.0
+
+
+def fail(limit: PeerLimit, peer: str, times: int, now: float = 10.0) -> None:
+    for _ in range(times):
+        limit.admit(peer, now)
+        limit.charge(peer, now)
+
+
+def test_an_address_that_failed_too_often_has_to_wait() -> None:
+    limit = PeerLimit()
+    fail(limit, "192.0.2.1", FAILURES)
+    with pytest.raises(TooMany) as refusal:
+        limit.admit("192.0.2.1", 10.0)
+    assert refusal.value.retry_after == 1
+    limit.admit("192.0.2.1", 11.0)
+    limit.admit("192.0.2.2", 10.0)
+
+
+def test_addresses_of_one_ipv6_network_count_as_one() -> None:
+    limit = PeerLimit(failures=3)
+    fail(limit, "2001:db8::1", 1)
+    fail(limit, "2001:db8::ffff", 1)
+    fail(limit, "2001:db8:0:0:1::5", 1)
+    with pytest.raises(TooMany):
+        limit.admit("2001:db8::77", 10.0)
+    limit.admit("2001:db8:0:1::1", 10.0)
+
+
+def test_an_ipv4_address_is_the_same_inside_ipv6() -> None:
+    limit = PeerLimit(failures=1)
+    fail(limit, "::ffff:192.0.2.1", 1)
+    with pytest.raises(TooMany):
+        limit.admit("192.0.2.1", 10.0)
+
+
+@pytest.mark.parametrize("peer", ["", "a:b", "fe80::1%eth0", "unix"])
+def test_odd_addresses_are_counted_too(peer: str) -> None:
+    limit = PeerLimit(failures=1)
+    fail(limit, peer, 1)
+    with pytest.raises(TooMany):
+        limit.admit(peer, 10.0)
+
+
+def test_only_so_many_addresses_are_remembered() -> None:
+    limit = PeerLimit(failures=1)
+    for number in range(MAX_PEERS + 5):
+        limit.charge(f"peer-{number}", 10.0)
+    assert len(limit) == MAX_PEERS
+    limit.admit("peer-0", 10.0)
+    with pytest.raises(TooMany):
+        limit.admit(f"peer-{MAX_PEERS}", 10.0)
