@@ -146,7 +146,7 @@ def show(party_id: str, *, where: Where = HERE) -> None:
         _print_json({**_party_members(party), "keys": [_key_members(key) for key in keys]})
         return
     _show_party(party, where)
-    Console().print("", _key_table(keys), sep="\n")
+    _print("", _key_table(keys))
 
 
 @party_app.command(name="list")
@@ -156,7 +156,7 @@ def list_parties(*, where: Where = HERE) -> None:
     if where.as_json:
         _print_json([_party_members(party) for party in parties])
     else:
-        Console().print(_party_table(parties))
+        _print(_party_table(parties))
 
 
 @party_app.command
@@ -244,7 +244,7 @@ def rotate(
     if where.as_json:
         _print_json({"kid": kid})
     else:
-        Console().print(f"new signing key [bold]{kid}[/bold]")
+        _print(f"new signing key {kid}")
 
 
 # ── the audit ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -268,7 +268,7 @@ def audit(*, subject: str = "", before: str = LATEST, most: int = 100, where: Wh
     if where.as_json:
         _print_json([_line_members(line) for line in lines])
     else:
-        Console().print(_audit_table(lines))
+        _print(_audit_table(lines))
 
 
 # ── running and showing ──────────────────────────────────────────────────────────────────────────────────────
@@ -299,6 +299,11 @@ def _text_of(name: str) -> str:
         raise InputError("key_file", f"{name}: a text file (PEM or JWK) expected, not DER") from None
 
 
+def _print(*things: Table | str) -> None:
+    """Print for a person; a name may hold brackets, so nothing in it is taken for markup."""
+    Console(markup=False, highlight=False).print(*things, sep="\n")
+
+
 def _print_json(value: object) -> None:
     text = msgspec.json.encode(value, order="sorted")
     sys.stdout.write(msgspec.json.format(text, indent=2).decode() + "\n")
@@ -313,14 +318,14 @@ def _show_party(party: Party, where: Where) -> None:
     grid.add_column(overflow="fold")
     for name, value in _party_members(party).items():
         grid.add_row(name, "\n".join(value) if isinstance(value, list) else str(value))
-    Console().print(grid)
+    _print(grid)
 
 
 def _show_keys(keys: Sequence[PartyKey], where: Where) -> None:
     if where.as_json:
         _print_json([_key_members(key) for key in keys])
     else:
-        Console().print(_key_table(keys))
+        _print(_key_table(keys))
 
 
 def _party_members(party: Party) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import msgspec
 from cardtrail.core.order import Checkpoint, Order
 from cardtrail.core.status import RANK, SHIPMENT_RANK, OperationStatus, ProductionStatus, ShipmentStatus
 
+MAX_CHECKPOINTS = 20
+"""The newest checkpoints that the picture shows."""
 MAX_REASON = 300
 """Longest `details.reason`, in characters."""
 
@@ -69,7 +71,7 @@ def operation_of(order: Order) -> Operation:
         error=order.error if failed else None,
         input_file_name=order.input_file_name, issuer_request_id=order.issuer_request_id,
         estimated_delivery=shipment.estimated_delivery if shipment else None,
-        checkpoints=shipment.checkpoints if shipment else (),
+        checkpoints=shipment.checkpoints[-MAX_CHECKPOINTS:] if shipment else (),
     )  # fmt: skip
 
 
@@ -145,21 +147,29 @@ def newer(a: Observation, b: Observation) -> Newer:
 
     An answer asked for after `b` was observed wins, whatever its sequence (a restored platform counts anew).
     Then `sequence` decides where both have one. Then production rank, end of operation, shipment progress; where
-    these disagree or a cycle (rework, hold, failed attempts) is possible, the truth is UNSURE.
+    these contradict each other or a cycle (rework, hold, failed attempts) is possible, the truth is UNSURE. So it is
+    where nothing tells two different pictures apart, such as one sequence given twice, before and after a restore.
     """
     if a.asked_at is not None and a.asked_at > b.observed_at:
         return Newer.YES
     if b.asked_at is not None and b.asked_at > a.observed_at:
         return Newer.NO
     if a.sequence is not None and b.sequence is not None:
-        return _compared(a.sequence, b.sequence)
+        return _told((_compared(a.sequence, b.sequence),), same=a.content == b.content)
     steps = (
         _newer_stage(a.stage, b.stage),
         _compared(int(a.ended), int(b.ended)),
         _newer_shipment(a.shipment_status, b.shipment_status),
     )
-    told = next((step for step in steps if step is not Newer.SAME), Newer.SAME)
-    return Newer.UNSURE if told is Newer.SAME and a.content != b.content else told
+    return _told(steps, same=a.content == b.content)
+
+
+def _told(steps: tuple[Newer, ...], *, same: bool) -> Newer:
+    """Return what the first step that differs says, unless a later one contradicts it."""
+    told = [step for step in steps if step is not Newer.SAME]
+    if not told:
+        return Newer.SAME if same else Newer.UNSURE
+    return Newer.UNSURE if {Newer.YES, Newer.NO} <= set(told) else told[0]
 
 
 def _compared(a: int, b: int) -> Newer:

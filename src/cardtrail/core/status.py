@@ -137,8 +137,8 @@ OPEN = frozenset(MAIN_LINE[:-1]) | {ProductionStatus.EXCEPTION}
 
 
 def skipped(now: ProductionStatus, then: ProductionStatus) -> tuple[ProductionStatus, ...]:
-    """Return the main-line stages that a jump from `now` to `then` leaves out."""
-    low = RANK[now]
+    """Return the main-line stages that a jump from `now` to `then` leaves out; an exception's rework is one."""
+    low = RANK[ProductionStatus.READY] if now is ProductionStatus.EXCEPTION else RANK[now]
     high = RANK[ProductionStatus.SHIPPED] + 1 if then is ProductionStatus.RETURNED else RANK[then]
     return tuple(stage for stage in MAIN_LINE if low < RANK[stage] < high)
 

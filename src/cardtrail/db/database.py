@@ -67,7 +67,7 @@ class Database(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish what was begun and close every connection."""
+        """Finish what was begun and close every connection; whoever comes later gets StoreUnavailable."""
         ...
 
 

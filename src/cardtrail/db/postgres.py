@@ -6,7 +6,7 @@ ids beforehand, so a rerun after an ambiguous COMMIT meets its own rows.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,18 +15,31 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction
+from cardtrail.db.lanes import Lanes
 from cardtrail.db.sql import Engine, Query, queries_of, script_of
 from cardtrail.errors import SettingError, StoreUnavailable
 
-MAX_CONNECTIONS = 8
+MAX_WRITERS = 6
+MAX_READERS = 4
+"""Connections of one process, opened as they are needed."""
 RERUNS = 5
 """How often a work is run again after it lost a race."""
 MAX_LOOKUPS = 10_000
 """Most lookups that may wait; the next is told to come again."""
+LOOKUP_LANES = 1
+"""Coalesced queries under way at once."""
 LOOKUP_BATCH = 512
 """Most keys in one coalesced query."""
 _MIGRATION_LOCK = 4_021_953_117
-_OPTIONS = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=30000"
+_OPTIONS = (
+    "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=30000"
+    # Whoever waited for a lock must see what its holder committed, whatever the database's own default is.
+    " -c default_transaction_isolation=read\\ committed"
+)
+
+Pool = ConnectionPool["psycopg.Connection[Row]"]
+Waiters = dict[tuple[str, str], list["asyncio.Future[Row | None]"]]
+"""Who waits for the row of which pair of issuer and card."""
 
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # a lost server is told once, by StoreUnavailable
 
@@ -85,6 +98,13 @@ def _refuse_unsafe(url: str) -> None:
         raise StoreUnavailable(f"database: {error}") from error
 
 
+def _pool(url: str, most: int, options: str) -> Pool:
+    return ConnectionPool(
+        url, min_size=1, max_size=most, timeout=WAIT / 2, open=False, reconnect_timeout=30,
+        kwargs={"autocommit": True, "options": options, "connect_timeout": 5, "application_name": "cardtrail"},
+    )  # fmt: skip
+
+
 class PostgresDatabase:
     """A PostgreSQL database, shared by any number of processes; see `Database`."""
 
@@ -92,102 +112,120 @@ class PostgresDatabase:
 
     def __init__(self, url: str, queries: str) -> None:
         self._queries = queries_of(queries, "postgres")
-        self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
-            url, min_size=1, max_size=MAX_CONNECTIONS, timeout=WAIT / 2, open=False, reconnect_timeout=30,
-            kwargs={"autocommit": True, "options": _OPTIONS, "connect_timeout": 5, "application_name": "cardtrail"},
-        )  # fmt: skip
-        self._threads = ThreadPoolExecutor(MAX_CONNECTIONS, "postgres")
+        self._writers = _pool(url, MAX_WRITERS, _OPTIONS)
+        self._readers = _pool(url, MAX_READERS, f"{_OPTIONS} -c default_transaction_read_only=on")
+        self._threads = {
+            self._writers: ThreadPoolExecutor(MAX_WRITERS, "postgres-writer"),
+            self._readers: ThreadPoolExecutor(MAX_READERS, "postgres-reader"),
+        }
+        self._closed = False
         _refuse_unsafe(url)
-        self._pool.open()
+        self._writers.open()
+        self._readers.open()
 
-    def _attempt(self, run: Callable[["psycopg.Cursor[Row]"], T]) -> T:
-        """Run on a pooled connection, in one transaction, again after a lost race or a broken connection."""
+    def _attempt(self, pool: Pool, run: Callable[["psycopg.Connection[Row]"], T]) -> T:
+        """Run on a pooled connection, again after a lost race or a broken connection."""
         last: Exception | None = None
         for attempt in range(RERUNS + 1):
             try:
-                with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
-                    return run(cursor)
+                with pool.connection() as connection:
+                    return run(connection)
             except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation) as error:
                 last = error
             except PoolTimeout as error:
                 raise StoreUnavailable("the database gives no connection") from error
-            except (psycopg.OperationalError, errors.AdminShutdown) as error:
+            except (psycopg.OperationalError, errors.IdleInTransactionSessionTimeout) as error:
                 last = error
                 if attempt >= 1:
                     break
-                self._pool.check()
-            except (errors.DiskFull, errors.ReadOnlySqlTransaction) as error:
+                pool.check()
+            except errors.ReadOnlySqlTransaction as error:
                 raise StoreUnavailable(f"the database cannot be used now: {error}") from error
         if isinstance(last, errors.UniqueViolation):
             raise last
         raise StoreUnavailable(f"the database cannot be used now: {last}") from last
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        return await self._in_thread(lambda cursor: work(PostgresTransaction(cursor, self._queries)))
+        return await self._in_thread(self._writers, self._within_transaction(work))
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        def reading(cursor: "psycopg.Cursor[Row]") -> T:
-            cursor.execute("SET TRANSACTION READ ONLY")
-            return work(PostgresTransaction(cursor, self._queries))
+        return await self._in_thread(self._readers, self._within_transaction(work))
 
-        return await self._in_thread(reading)
+    def _within_transaction(self, work: Callable[[Transaction], T]) -> Callable[["psycopg.Connection[Row]"], T]:
+        def run(connection: "psycopg.Connection[Row]") -> T:
+            with connection.transaction(), connection.cursor() as cursor:
+                return work(PostgresTransaction(cursor, self._queries))
 
-    async def _in_thread(self, run: Callable[["psycopg.Cursor[Row]"], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._attempt, run)
+        return run
+
+    async def _in_thread(self, pool: Pool, run: Callable[["psycopg.Connection[Row]"], T]) -> T:
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._threads[pool], self._attempt, pool, run)
 
     def exclusively(self, work: Callable[[Transaction], T]) -> T:
-        def locked(cursor: "psycopg.Cursor[Row]") -> T:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
-            return work(PostgresTransaction(cursor, self._queries))
+        def locked(connection: "psycopg.Connection[Row]") -> T:
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+                cursor.execute("SET LOCAL statement_timeout = 0")  # a new index on a large table takes its time
+                return work(PostgresTransaction(cursor, self._queries))
 
-        return self._attempt(locked)
+        return self._attempt(self._writers, locked)
 
     def lookup(self, name: str) -> Lookup:
-        return _Coalescer(self._queries[name], self._in_thread).find
+        text = self._queries[name].text
+
+        async def fetch(columns: list[list[str]]) -> list[Row]:
+            """Ask in one round trip: a single statement needs no transaction around it."""
+            return await self._in_thread(
+                self._readers, lambda connection: connection.execute(text, columns, binary=True).fetchall()
+            )
+
+        return _Coalescer(fetch).find
 
     def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
-        self._pool.close(timeout=WAIT)
+        self._closed = True
+        for pool, threads in self._threads.items():
+            threads.shutdown()
+            pool.close(timeout=WAIT)
 
 
 class _Coalescer:
-    """Turns concurrent lookups into one query: whoever comes while a query is out shares the next one."""
+    """Turns concurrent lookups into one query: whoever comes while the queries are out shares the next one."""
 
-    def __init__(self, query: Query, in_thread: Callable[..., Any]) -> None:
-        self._query = query.text
-        self._in_thread = in_thread
-        self._waiting: dict[tuple[str, str], asyncio.Future[Row | None]] = {}
-        self._running: asyncio.Task[None] | None = None
+    def __init__(self, fetch: Callable[[list[list[str]]], Awaitable[list[Row]]]) -> None:
+        self._fetch = fetch
+        self._waiting: Waiters = {}
+        self._lanes = Lanes(LOOKUP_LANES, self._drain)
 
     async def find(self, issuer_id: str, card_id: str) -> Row | None:
-        key = (issuer_id, card_id)
-        future = self._waiting.get(key)
-        if future is None:
-            if len(self._waiting) >= MAX_LOOKUPS:
-                raise StoreUnavailable(f"more than {MAX_LOOKUPS} reads are waiting")
-            future = self._waiting[key] = asyncio.get_running_loop().create_future()
-            if self._running is None:
-                self._running = asyncio.create_task(self._drain())
-        return await asyncio.shield(future)  # a caller that hangs up must not take the others' answer away
+        waiters = self._waiting.setdefault((issuer_id, card_id), [])
+        if len(self._waiting) > MAX_LOOKUPS or len(waiters) > MAX_LOOKUPS:
+            raise StoreUnavailable(f"more than {MAX_LOOKUPS} reads are waiting")
+        # A future of one's own: a caller that hangs up cancels only that, never the query or the others' answer.
+        future: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+        waiters.append(future)
+        self._lanes.wake()
+        return await future
 
     async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                keys = list(self._waiting)[:LOOKUP_BATCH]
-                futures = {key: self._waiting.pop(key) for key in keys}
-                await self._answer(futures)
-        finally:
-            self._running = None
+        while self._waiting:
+            keys = list(self._waiting)[:LOOKUP_BATCH]
+            await self._answer({key: self._waiting.pop(key) for key in keys})
 
-    async def _answer(self, futures: dict[tuple[str, str], "asyncio.Future[Row | None]"]) -> None:
-        columns = [list(column) for column in zip(*futures, strict=True)]
+    async def _answer(self, waiters: Waiters) -> None:
+        columns = [list(column) for column in zip(*waiters, strict=True)]
         try:
-            rows = await self._in_thread(lambda cursor: cursor.execute(self._query, columns, binary=True).fetchall())
+            rows = await self._fetch(columns)
         except Exception as error:  # noqa: BLE001 -- every waiter gets it as its own answer
-            for future in futures.values():
+            for future in _still_there(waiters.values()):
                 future.set_exception(error)
-                future.exception()  # read once here: a waiter that hung up must not leave a warning behind
             return
         found = {(row[0], row[1]): row[2:] for row in rows}
-        for key, future in futures.items():
-            future.set_result(found.get(key))
+        for key, futures in waiters.items():
+            for future in _still_there([futures]):
+                future.set_result(found.get(key))
+
+
+def _still_there(waiters: Iterable[list["asyncio.Future[Row | None]"]]) -> Iterator["asyncio.Future[Row | None]"]:
+    return (future for futures in waiters for future in futures if not future.done())

@@ -21,7 +21,7 @@ _FROM_ROWS = re.compile(r"\bFROM\s+rows\([^)]*\)\s+AS\s+v\b(,)?", re.IGNORECASE)
 _MEMBER = re.compile(r"\bv\.(\w+)\b")
 _GIVES_ROWS = re.compile(r"\A\s*(?:SELECT|WITH)\b|\bRETURNING\b", re.IGNORECASE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
-_TAG = re.compile(r"^(.*\S)\s*-- (postgres|sqlite)[ \t]*$", re.MULTILINE)
+_TAG = re.compile(r"^(.*\S)[ \t]*-- (postgres|sqlite)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,14 @@ def tagged_lines(text: str) -> int:
 
 
 def queries_of(text: str, engine: Engine) -> dict[str, Query]:
-    """Return the named queries of a file. Raises ValueError for a name given twice."""
+    """Return the named queries of a file. Raises ValueError for a query that could only be meant otherwise."""
     _, *parts = _NAME.split(for_engine(text, engine))
     found: dict[str, Query] = {}
     for name, body in zip(parts[::2], parts[1::2], strict=True):
         if name in found:
             raise ValueError(f"query {name} is there twice")
+        if "-- name" in body:
+            raise ValueError(f"after query {name}: the next one has no name of letters, digits and _")
         found[name] = _query(name, _without_comments(body), engine)
     return found
 
@@ -72,9 +74,15 @@ def _without_comments(text: str) -> str:
 
 def _query(name: str, body: str, engine: Engine) -> Query:
     body = body.strip().rstrip(";")
+    if not body:
+        raise ValueError(f"query {name} is empty")
     rows = _ROWS.search(body)
     columns = [tuple(column.split()) for column in rows[1].split(",")] if rows else []
     names = tuple(column for column, _ in columns)
+    if rows and _PARAMETER.search(body):
+        raise ValueError(f"query {name}: a row set takes all it needs in its rows")
+    if unknown := set(_MEMBER.findall(body) if rows else ()) - set(names):
+        raise ValueError(f"query {name}: its rows have no {', '.join(sorted(unknown))}")
     if engine == "postgres":
         arrays = ", ".join(f"%s::{kind}[]" for _, kind in columns)
         text = _PARAMETER.sub(r"%(\1)s", body.replace("%", "%%"))

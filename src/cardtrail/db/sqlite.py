@@ -98,10 +98,13 @@ class SqliteDatabase:
         self._path = path
         self._queries = queries_of(queries, "sqlite")
         self._jobs: queue.Queue[_Job | None] = queue.Queue(MAX_QUEUE)
+        self._connections: list[sqlite3.Connection] = []
+        self._closed = False
         try:
             self._writer = self._connect()
             self._reader = self._connect(read_only=True)
         except sqlite3.Error as error:
+            self._disconnect()
             raise _unavailable(error) from error
         self._readers = ThreadPoolExecutor(1, "sqlite-reader")
         self._thread = threading.Thread(target=self._write, name="sqlite-writer", daemon=True)
@@ -111,15 +114,25 @@ class SqliteDatabase:
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=BUSY_MS / 1000
         )
+        self._connections.append(connection)
         if not read_only:
             connection.execute("PRAGMA journal_mode=WAL")
         for pragma in ("synchronous=FULL", f"query_only={int(read_only)}", "cache_size=-65536", "mmap_size=4294967296"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
+    def _disconnect(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
+
     # ── writing ──
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
+        self._require_open()
         job = _Job(work)
         try:
             self._jobs.put_nowait(job)
@@ -172,9 +185,11 @@ class SqliteDatabase:
                 job.result, job.error = job.work(transaction), None
             except Exception as error:  # noqa: BLE001 -- whatever it is, it is that caller's answer
                 job.error = _unavailable(error) if isinstance(error, sqlite3.Error) else error
-                if not self._writer.in_transaction:
-                    return job
-                self._writer.execute("ROLLBACK TO job")
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK TO job")
+            if not self._writer.in_transaction:
+                job.error = job.error or StoreUnavailable("the transaction was ended by an error that was not told")
+                return job
             self._writer.execute("RELEASE job")
         return None
 
@@ -188,6 +203,7 @@ class SqliteDatabase:
     # ── reading ──
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
+        self._require_open()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
@@ -206,17 +222,18 @@ class SqliteDatabase:
             try:
                 rows = execute(text, (issuer_id, card_id)).fetchall()
             except sqlite3.Error as error:
+                self._require_open()
                 raise _unavailable(error) from error
             return rows[0][2:] if rows else None
 
         return find
 
     def close(self) -> None:
+        self._closed = True
         self._jobs.put(None)
         self._thread.join(WAIT)
         self._readers.shutdown()
-        for connection in (self._writer, self._reader):
-            connection.close()
+        self._disconnect()
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def _type(schema: Schema) -> str:
     kinds = schema.get("type", [])
     if kinds == "array":
         return f"list of {_type(schema.get('items', True))}"
-    return " or ".join([kinds] if isinstance(kinds, str) else kinds) or "anything"
+    return escape(" or ".join([kinds] if isinstance(kinds, str) else kinds)) or "anything"
 
 
 def _bounds(schema: Node) -> Iterator[str]:
@@ -163,8 +163,10 @@ def _bounds(schema: Node) -> Iterator[str]:
 
 def _span(low: int | None, high: int | None, word: str) -> str:
     if low is None:
-        return f"at most {high} {word}"
-    return (f"at least {low} {word}" if high is None else f"{low} to {high} {word}").strip()
+        text = f"at most {high} {word}"
+    else:
+        text = f"at least {low} {word}" if high is None else f"{low} to {high} {word}"
+    return escape(text.strip())
 
 
 def _plain(value: object) -> str:

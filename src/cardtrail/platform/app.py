@@ -24,8 +24,6 @@ from cardtrail.platform.sweep import Sweep
 from cardtrail.platform.tls import uvicorn_options
 from cardtrail.platform.tokens import Tokens
 
-ISSUER = "cardtrail"
-"""`iss` of our access tokens."""
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open."""
 MAX_CONNECTIONS = 4_096
@@ -45,7 +43,7 @@ class Platform:
         box = box_of(settings.secret_key_file, settings.database)
         self.signing = Signing(self.db, box, wall_clock)
         self.registry = Registry(self.db, box, wall_clock)
-        self.authenticator = Authenticator(self.registry, ISSUER)
+        self.authenticator = Authenticator(self.registry)
         self.check = self.authenticator.check
         self.tokens = Tokens(self.db, self.authenticator, settings.audience)
         self.ingest = Ingest(self.db, clock, self.registry.may_reach)

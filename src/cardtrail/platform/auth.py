@@ -84,6 +84,7 @@ class Registry:
         self._db = db
         self._box = box
         self._looking = asyncio.Lock()
+        self._asked = float("-inf")
         self.wall = wall
         self.clock = clock
         self.snapshot = Snapshot("", {}, {}, Ring())
@@ -97,18 +98,20 @@ class Registry:
 
         Raises StoreUnavailable, or SettingError if the box does not open the platform's keys.
         """
+        called, epoch = self.clock(), self.epoch
         async with self._looking:  # or an older snapshot could overtake a newer one
-            return await self._look()
+            if self._asked <= called:  # else somebody looked while this call waited
+                await self._look()
+        return int(self.epoch != epoch)
 
-    async def _look(self) -> int:
+    async def _look(self) -> None:
         asked = self.clock()  # before the question: what it answers is at least as new as this
         row = await self._db.read(lambda tx: tx.one("find_meta", name=_VERSION))
-        changed = row is not None and row[0] != self.snapshot.version
-        if changed:
+        if row is not None and row[0] != self.snapshot.version:
             self.snapshot = await self._db.read(self._load)
             self.epoch += 1
+        self._asked = asked
         self.believed_until = asked + BELIEVED
-        return int(changed)
 
     def _load(self, tx: Transaction) -> Snapshot:
         row = tx.one("find_meta", name=_VERSION)  # first: a change that slips in after it is loaded next time
@@ -222,9 +225,6 @@ class Authenticator:
         if len(self._recent) >= MAX_TOKENS // 2 and authorization not in self._recent:
             self._older, self._recent = self._recent, {}
         self._recent[authorization] = known
-
-    def __len__(self) -> int:
-        return len(self._recent) + len(self._older)
 
     def _verified(self, authorization: bytes, peer: str, now: float) -> AccessToken:
         """Return what a token says; every failure but lateness is charged to the caller's address."""

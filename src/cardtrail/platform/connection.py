@@ -23,7 +23,7 @@ _ANSWER = (
 )
 
 
-class HeadTooLarge(Exception):  # noqa: N818 -- never leaves the parser
+class HeadTooLarge(Exception):
     """Ends the parsing of a request; httptools hands it on as its own error."""
 
 
@@ -31,32 +31,38 @@ class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's connection, with the limits above."""
 
     _head = 0
+    _in_request = False
     _in_head = False
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
+        """Begin a connection; its first request must come soon."""
         super().connection_made(transport)
         self._deadline = self.loop.call_later(HEAD_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """End a connection."""
         self._cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Take bytes; what the parser still holds of an unfinished head counts, too."""
         super().data_received(data)
         if self._in_head:
-            self._head += len(data)  # what the parser still holds counts, too
+            self._head += len(data)
             if self._deadline is None:
                 self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
             if self._head > MAX_HEAD and not self.transport.is_closing():
                 self._refuse()
 
     def on_message_begin(self) -> None:
+        """Begin a request."""
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._in_request = True
         self._head = 0
 
     def on_headers_complete(self) -> None:
+        """Check the head, then hand the request on."""
         self._in_head = False
         if self._deadline is not None:
             self._cancel()
@@ -66,7 +72,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed; a head that was too large gets its own status."""
-        if self.headers is not None and self._is_too_large():
+        if self._in_request and self._is_too_large():
             self._refuse()
         else:
             super().send_400_response(msg)

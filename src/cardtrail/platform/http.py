@@ -19,7 +19,8 @@ from cardtrail.errors import CardtrailError, Forbidden, InputError, StoreUnavail
 from cardtrail.platform.auth import Principal
 from cardtrail.platform.ingest import Sender
 from cardtrail.platform.orders import Wanted, members_of, wanted_of
-from cardtrail.platform.status import READ, Asgi, Receive, Scope, Send
+from cardtrail.platform.parties import INGEST, READ, WRITE
+from cardtrail.platform.status import Asgi, Receive, Scope, Send
 from cardtrail.platform.tls import CERTIFICATE
 from cardtrail.platform.token_http import jwks, token_endpoint
 from cardtrail.protocol.codec import (
@@ -36,8 +37,6 @@ from cardtrail.protocol.problem import Problem, problem, problem_of
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
 
-WRITE = "d1-api:physical-card:write"
-INGEST = "cardtrail:ingest"
 BODY_SECONDS = 30.0
 """Longest time a client may take to send its body."""
 
@@ -70,6 +69,9 @@ def caller_of(request: Request, scope: str, issuer_id: str | None = None) -> Pri
     )
     if scope not in caller.scopes or (issuer_id is not None and not caller.may_act_for(issuer_id)):
         raise Forbidden("the token does not allow this")
+    correlation = request.headers.get("x-correlation-id")
+    if correlation is not None and not CORRELATION_ID.fullmatch(correlation):
+        raise InputError("x-correlation-id", "1 to 64 of A-Z a-z 0-9 _ -")
     return caller
 
 
@@ -239,7 +241,7 @@ async def openapi(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
     """Serve the contract for people."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
     return Response(
         _platform(request).docs, media_type="text/html", headers={"content-security-policy": policy}
     )

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from cardtrail.core.event import CarrierEvent, Event, ProductionEvent
-from cardtrail.db import Database, Transaction
+from cardtrail.db import Database, Lanes, Transaction
 from cardtrail.errors import InputError, StoreUnavailable
 from cardtrail.platform.record import Item, MayReach, Outcome, record, rejected, resume_fanout
 from cardtrail.protocol.codec import decode_event, encode_event, event_of
@@ -22,12 +22,14 @@ MAX_WORK = 1_000
 MAX_PENDING = 50_000
 """Most events that may wait to be recorded; the next request is told to come again."""
 MAX_WAITING_CARDS = 200_000
-"""Most cards and parcels that may wait for their orders."""
+"""Most cards, parcels and operations that may wait for their orders."""
 LANES = 2
 """Transactions under way at once: while one commits, the next is folded."""
 YIELD_EVERY = 50
 """Decoded events after which other requests get a turn."""
 ALL = "*"
+_REPORTING = ("site:", "carrier:")
+"""Whose sources `*` stands for: orders of the API and operators report under their own."""
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -40,7 +42,7 @@ class Sender(msgspec.Struct, frozen=True):
 
     def refusal(self, event: Event) -> Outcome | None:
         """Return why this sender may not report this event, or None."""
-        if not {ALL, event.source} & self.sources:
+        if event.source not in self.sources and (ALL not in self.sources or not event.source.startswith(_REPORTING)):
             return rejected("FORBIDDEN", "source: not one of yours")
         kind = event.kind.value if isinstance(event, ProductionEvent | CarrierEvent) else "retracted"
         if not {ALL, kind} & self.kinds:
@@ -109,7 +111,7 @@ class Ingest:
         self._may_reach = may_reach
         self._pending: Group = []
         self._size = 0
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._lanes = Lanes(LANES, self._drain)
         self.room = True
 
     async def take(self, sender: Sender, raws: Sequence[bytes | msgspec.Raw]) -> list[Result]:
@@ -135,10 +137,7 @@ class Ingest:
         future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         self._pending.append((items, future))
         self._size += len(items)
-        if len(self._lanes) < LANES:
-            lane = asyncio.create_task(self._drain())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+        self._lanes.wake()
         return await asyncio.shield(future)
 
     async def _drain(self) -> None:
@@ -196,5 +195,4 @@ class Ingest:
 
     async def drain(self) -> None:
         """Wait until everything that was submitted is answered."""
-        while self._lanes:
-            await asyncio.wait(self._lanes)
+        await self._lanes.ended()

@@ -72,8 +72,8 @@ def wanted_of(members: object, card_id: str | None) -> Wanted:
     """Check one order. Raises InputError naming the field; never repeats a value of `encryptedData`."""
     if not isinstance(members, dict):
         raise InputError("", "an object is expected")
-    order = _typed(members)
-    name = card_id or order.card_id
+    order = _typed({**members, "cardId": card_id} if card_id is not None else members)
+    name = order.card_id
     if name is None:
         raise InputError("cardId", "is required")
     if order.distribution_channel not in _CHANNELS:
@@ -81,7 +81,7 @@ def wanted_of(members: object, card_id: str | None) -> Wanted:
     encrypted = order.encrypted_data or ""
     if len(encrypted) > MAX_ENCRYPTED:
         raise InputError("encryptedData", f"at most {MAX_ENCRYPTED} characters")
-    if encrypted and not _JWE.fullmatch(encrypted):
+    if order.encrypted_data is not None and not _JWE.fullmatch(encrypted):
         raise InputError("encryptedData", "not a compact JWE", "CRYPTO_ERROR")
     kept = {member: value for member, value in members.items() if member not in _OWN}
     content = msgspec.json.encode(kept, order="sorted")
@@ -178,11 +178,12 @@ class Orders:
         """
         now = self._ingest.clock()
         items = [stored("api:orders", _requested(issuer_id, place, order, now)) for place, order in placed.items()]
-        rows = [(issuer_id, place.operation_id) for place in placed]
 
         def work(tx: Transaction) -> list[Outcome]:
             outcomes = self._ingest.record(tx, items)
-            tx.each("confirm_orders", rows)
+            told = zip(placed, outcomes, strict=True)
+            good = [place.operation_id for place, outcome in told if outcome.result != "rejected"]
+            tx.each("confirm_orders", [(issuer_id, operation_id) for operation_id in good])
             return outcomes
 
         outcomes = await self._db.transact(work) if placed else []

@@ -29,79 +29,13 @@ SELECT picture, strict_length FROM operation
 WHERE issuer_id = :issuer_id AND card_id = :card_id
 ORDER BY requested_at DESC, operation_id DESC LIMIT 1000;
 
--- ── ingest, in the order of its locks: parcels, operations, cards, counters ──
-
--- name: add_parcels
--- Make sure that the rows to lock exist.
-INSERT INTO parcel (carrier, tracking_number, waiting_since)
-SELECT v.carrier, v.tracking_number, v.waiting_since
-FROM rows(carrier text, tracking_number text, waiting_since bigint) AS v
-WHERE true ON CONFLICT DO NOTHING;
-
--- name: lock_parcels
--- Lock the parcels that this transaction writes about.
-SELECT p.carrier FROM rows(carrier text, tracking_number text) AS v, parcel AS p
-WHERE p.carrier = v.carrier AND p.tracking_number = v.tracking_number
-ORDER BY p.carrier, p.tracking_number
-FOR UPDATE OF p -- postgres
-;
-
--- name: add_operation_refs
--- Make sure that the rows to lock exist.
-INSERT INTO operation_ref (issuer_id, operation_id, card_id)
-SELECT v.issuer_id, v.operation_id, v.card_id
-FROM rows(issuer_id text, operation_id text, card_id text) AS v
-WHERE true ON CONFLICT DO NOTHING;
-
--- name: lock_operation_refs
--- Lock the operations that this transaction refers to, and learn their cards.
-SELECT r.issuer_id, r.operation_id, r.card_id FROM rows(issuer_id text, operation_id text) AS v, operation_ref AS r
-WHERE r.issuer_id = v.issuer_id AND r.operation_id = v.operation_id
-ORDER BY r.issuer_id, r.operation_id
-FOR UPDATE OF r -- postgres
-;
-
--- name: set_operation_card
--- An operation that was only referred to has found its card.
-UPDATE operation_ref SET card_id = v.card_id
-FROM rows(issuer_id text, operation_id text, card_id text) AS v
-WHERE operation_ref.issuer_id = v.issuer_id AND operation_ref.operation_id = v.operation_id;
-
--- name: links_of_parcels
--- The cards in each parcel after a given one: one chunk of them, and one more to tell that there are more.
-SELECT v.carrier, v.tracking_number, l.issuer_id, l.card_id, l.linked_at
-FROM rows(carrier text, tracking_number text, after_issuer text, after_card text) AS v, parcel_link AS l -- sqlite
-FROM rows(carrier text, tracking_number text, after_issuer text, after_card text) AS v, LATERAL (SELECT * FROM parcel_link AS l -- postgres
-WHERE l.carrier = v.carrier AND l.tracking_number = v.tracking_number
-    AND (l.issuer_id, l.card_id) > (v.after_issuer, v.after_card)
-ORDER BY l.issuer_id, l.card_id LIMIT 1001
-) AS l -- postgres
-;
-
--- name: add_cards
--- Make sure that the rows to lock exist.
-INSERT INTO card (issuer_id, card_id, waiting_since)
-SELECT v.issuer_id, v.card_id, v.waiting_since FROM rows(issuer_id text, card_id text, waiting_since bigint) AS v
-WHERE true ON CONFLICT DO NOTHING;
-
--- name: lock_cards
--- Lock the cards that this transaction writes about, whether an order exists or not.
-SELECT c.issuer_id, c.card_id, c.waiting_since FROM rows(issuer_id text, card_id text) AS v, card AS c
-WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id
-ORDER BY c.issuer_id, c.card_id
-FOR UPDATE OF c -- postgres
-;
-
--- name: stop_waiting
--- A card's first order has come.
-UPDATE card SET waiting_since = NULL FROM rows(issuer_id text, card_id text) AS v
-WHERE card.issuer_id = v.issuer_id AND card.card_id = v.card_id;
+-- ── ingest, in the order of its locks: keys, operations, parcels, cards, counters ──
 
 -- name: record_events
 -- Take the keys of events; the answer lists those that are new.
-INSERT INTO inbox (source, event_id, fingerprint, sender, recorded_at, issuer_id, operation_id, carrier, tracking_number, body)
-SELECT v.source, v.event_id, v.fingerprint, v.sender, v.recorded_at, v.issuer_id, v.operation_id, v.carrier, v.tracking_number, v.body
-FROM rows(source text, event_id text, fingerprint bytea, sender text, recorded_at bigint, issuer_id text, operation_id text, carrier text, tracking_number text, body bytea) AS v
+INSERT INTO inbox (source, event_id, fingerprint, sender, recorded_at, carrier, tracking_number, body)
+SELECT v.source, v.event_id, v.fingerprint, v.sender, v.recorded_at, v.carrier, v.tracking_number, v.body
+FROM rows(source text, event_id text, fingerprint bytea, sender text, recorded_at bigint, carrier text, tracking_number text, body bytea) AS v
 WHERE true ON CONFLICT DO NOTHING
 RETURNING source, event_id;
 
@@ -114,6 +48,120 @@ WHERE i.source = v.source AND i.event_id = v.event_id;
 -- An event that its order refuses leaves no key behind, so that it can be sent again.
 DELETE FROM inbox WHERE (source, event_id) IN (SELECT v.source, v.event_id FROM rows(source text, event_id text) AS v);
 
+-- name: add_operation_refs
+-- Make sure that the rows to lock exist; the answer lists those that are new.
+INSERT INTO operation_ref (issuer_id, operation_id, card_id, waiting_since)
+SELECT v.issuer_id, v.operation_id, v.card_id, v.waiting_since
+FROM rows(issuer_id text, operation_id text, card_id text, waiting_since bigint) AS v
+WHERE true ON CONFLICT DO NOTHING
+RETURNING issuer_id, operation_id, card_id;
+
+-- name: lock_operation_refs
+-- Lock the operations that this transaction refers to, and learn their cards.
+SELECT r.issuer_id, r.operation_id, r.card_id, r.waiting_since
+FROM rows(issuer_id text, operation_id text) AS v, operation_ref AS r
+WHERE r.issuer_id = v.issuer_id AND r.operation_id = v.operation_id
+ORDER BY r.issuer_id, r.operation_id
+FOR UPDATE OF r -- postgres
+;
+
+-- name: set_operation_card
+-- An operation that was only referred to has found its card.
+UPDATE operation_ref SET card_id = v.card_id, waiting_since = NULL
+FROM rows(issuer_id text, operation_id text, card_id text) AS v
+WHERE operation_ref.issuer_id = v.issuer_id AND operation_ref.operation_id = v.operation_id;
+
+-- name: drop_operation_refs
+-- Forget operations that nobody waits for.
+DELETE FROM operation_ref
+WHERE (issuer_id, operation_id) IN (SELECT v.issuer_id, v.operation_id FROM rows(issuer_id text, operation_id text) AS v);
+
+-- name: await_operations
+-- Keep events until their operation is known.
+UPDATE inbox SET issuer_id = v.issuer_id, operation_id = v.operation_id, body = v.body
+FROM rows(source text, event_id text, issuer_id text, operation_id text, body bytea) AS v
+WHERE inbox.source = v.source AND inbox.event_id = v.event_id;
+
+-- name: events_of_operations
+-- What waits for these operations to become known.
+SELECT i.issuer_id, i.operation_id, i.body FROM rows(issuer_id text, operation_id text) AS v, inbox AS i
+WHERE i.issuer_id = v.issuer_id AND i.operation_id = v.operation_id
+LIMIT 100000;
+
+-- name: settle_operation_events
+-- What waited for an operation has gone to its card.
+UPDATE inbox SET operation_id = NULL, body = NULL FROM rows(issuer_id text, operation_id text) AS v
+WHERE inbox.issuer_id = v.issuer_id AND inbox.operation_id = v.operation_id;
+
+-- name: add_parcels
+-- Make sure that the rows to lock exist; the answer lists those that are new.
+INSERT INTO parcel (carrier, tracking_number, waiting_since)
+SELECT v.carrier, v.tracking_number, v.waiting_since
+FROM rows(carrier text, tracking_number text, waiting_since bigint) AS v
+WHERE true ON CONFLICT DO NOTHING
+RETURNING carrier, tracking_number, waiting_since;
+
+-- name: lock_parcels
+-- Lock the parcels that this transaction writes about, and count what carriers told of them.
+SELECT p.carrier, p.tracking_number, p.waiting_since,
+    (SELECT count(*) FROM inbox AS i WHERE i.carrier = p.carrier AND i.tracking_number = p.tracking_number)
+FROM rows(carrier text, tracking_number text) AS v, parcel AS p
+WHERE p.carrier = v.carrier AND p.tracking_number = v.tracking_number
+ORDER BY p.carrier, p.tracking_number
+FOR UPDATE OF p -- postgres
+;
+
+-- name: set_parcels_waiting
+-- A site has named a parcel, or carriers tell of one that none has named.
+UPDATE parcel SET waiting_since = v.since FROM rows(carrier text, tracking_number text, since bigint) AS v
+WHERE parcel.carrier = v.carrier AND parcel.tracking_number = v.tracking_number;
+
+-- name: drop_parcels
+-- Forget parcels that no card travels in.
+DELETE FROM parcel
+WHERE (carrier, tracking_number) IN (SELECT v.carrier, v.tracking_number FROM rows(carrier text, tracking_number text) AS v);
+
+-- name: links_of_parcels
+-- The cards in each parcel after a given one: one chunk of them, and one more to tell that there are more.
+SELECT v.carrier, v.tracking_number, l.issuer_id, l.card_id, l.first_at, l.last_at
+FROM rows(carrier text, tracking_number text, after_issuer text, after_card text) AS v, parcel_link AS l -- sqlite
+FROM rows(carrier text, tracking_number text, after_issuer text, after_card text) AS v, LATERAL (SELECT * FROM parcel_link AS l -- postgres
+WHERE l.carrier = v.carrier AND l.tracking_number = v.tracking_number
+    AND (l.issuer_id, l.card_id) > (v.after_issuer, v.after_card)
+ORDER BY l.issuer_id, l.card_id LIMIT 1001
+) AS l -- postgres
+;
+
+-- name: events_of_parcels
+-- What carriers told of these parcels before a site named them.
+SELECT i.carrier, i.tracking_number, i.sender, i.body FROM rows(carrier text, tracking_number text) AS v, inbox AS i
+WHERE i.carrier = v.carrier AND i.tracking_number = v.tracking_number
+LIMIT 100000;
+
+-- name: add_cards
+-- Make sure that the rows to lock exist; the answer lists those that are new.
+INSERT INTO card (issuer_id, card_id, waiting_since)
+SELECT v.issuer_id, v.card_id, v.waiting_since FROM rows(issuer_id text, card_id text, waiting_since bigint) AS v
+WHERE true ON CONFLICT DO NOTHING
+RETURNING issuer_id, card_id, waiting_since;
+
+-- name: lock_cards
+-- Lock the cards that this transaction writes about, whether an order exists or not.
+SELECT c.issuer_id, c.card_id, c.waiting_since FROM rows(issuer_id text, card_id text) AS v, card AS c
+WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id
+ORDER BY c.issuer_id, c.card_id
+FOR UPDATE OF c -- postgres
+;
+
+-- name: set_cards_waiting
+-- A card's first order has come, or its events came without one.
+UPDATE card SET waiting_since = v.since FROM rows(issuer_id text, card_id text, since bigint) AS v
+WHERE card.issuer_id = v.issuer_id AND card.card_id = v.card_id;
+
+-- name: drop_cards
+-- Forget cards that have neither orders nor events.
+DELETE FROM card WHERE (issuer_id, card_id) IN (SELECT v.issuer_id, v.card_id FROM rows(issuer_id text, card_id text) AS v);
+
 -- name: events_of_cards
 -- All events of the cards.
 SELECT e.issuer_id, e.card_id, e.body FROM rows(issuer_id text, card_id text) AS v, event AS e
@@ -125,23 +173,6 @@ SELECT o.issuer_id, o.card_id, o.operation_id, o.requested_at, o.sequence, o.eta
 FROM rows(issuer_id text, card_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 
--- name: events_of_parcels
--- What carriers told of these parcels before a site named them.
-SELECT i.carrier, i.tracking_number, i.sender, i.body FROM rows(carrier text, tracking_number text) AS v, inbox AS i
-WHERE i.carrier = v.carrier AND i.tracking_number = v.tracking_number
-LIMIT 100000;
-
--- name: events_of_operations
--- What waited for these operations to become known.
-SELECT i.issuer_id, i.operation_id, i.body FROM rows(issuer_id text, operation_id text) AS v, inbox AS i
-WHERE i.issuer_id = v.issuer_id AND i.operation_id = v.operation_id
-LIMIT 100000;
-
--- name: settle_operation_events
--- What waited for an operation has gone to its card.
-UPDATE inbox SET operation_id = NULL, body = NULL FROM rows(issuer_id text, operation_id text) AS v
-WHERE inbox.issuer_id = v.issuer_id AND inbox.operation_id = v.operation_id;
-
 -- name: save_events
 -- Give events to cards.
 INSERT INTO event (issuer_id, card_id, source, event_id, recorded_at, begins, body)
@@ -150,16 +181,14 @@ FROM rows(issuer_id text, card_id text, source text, event_id text, recorded_at 
 WHERE true ON CONFLICT DO NOTHING;
 
 -- name: save_links
--- Note which cards travel in which parcel.
-INSERT INTO parcel_link (issuer_id, card_id, carrier, tracking_number, linked_at)
-SELECT v.issuer_id, v.card_id, v.carrier, v.tracking_number, v.linked_at
-FROM rows(issuer_id text, card_id text, carrier text, tracking_number text, linked_at bigint) AS v
-WHERE true ON CONFLICT DO NOTHING;
-
--- name: stop_waiting_parcels
--- A site has named the parcel.
-UPDATE parcel SET waiting_since = NULL FROM rows(carrier text, tracking_number text) AS v
-WHERE parcel.carrier = v.carrier AND parcel.tracking_number = v.tracking_number AND parcel.waiting_since IS NOT NULL;
+-- Note which cards travel in which parcel; a card named again at another time widens its window.
+INSERT INTO parcel_link (issuer_id, card_id, carrier, tracking_number, first_at, last_at)
+SELECT v.issuer_id, v.card_id, v.carrier, v.tracking_number, v.first_at, v.last_at
+FROM rows(issuer_id text, card_id text, carrier text, tracking_number text, first_at bigint, last_at bigint) AS v
+WHERE true ON CONFLICT (issuer_id, card_id, carrier, tracking_number) DO UPDATE SET
+    first_at = CASE WHEN excluded.first_at < parcel_link.first_at THEN excluded.first_at ELSE parcel_link.first_at END,
+    last_at = CASE WHEN excluded.last_at > parcel_link.last_at THEN excluded.last_at ELSE parcel_link.last_at END
+WHERE excluded.first_at < parcel_link.first_at OR excluded.last_at > parcel_link.last_at;
 
 -- name: count_changes
 -- Take the next change numbers of issuers; the last lock before the commit.
@@ -185,7 +214,7 @@ ON CONFLICT (source, event_id) DO UPDATE SET after_issuer = excluded.after_issue
 
 -- name: next_fanout
 -- The events that still have cards to reach.
-SELECT f.source, f.event_id, f.after_issuer, f.after_card, i.sender, i.body
+SELECT f.source, f.event_id, f.after_issuer, f.after_card, i.carrier, i.tracking_number, i.sender, i.body
 FROM fanout AS f JOIN inbox AS i ON i.source = f.source AND i.event_id = f.event_id
 ORDER BY f.source, f.event_id LIMIT 1;
 
@@ -194,10 +223,11 @@ ORDER BY f.source, f.event_id LIMIT 1;
 DELETE FROM fanout WHERE source = :source AND event_id = :event_id;
 
 -- name: count_waiting
--- How many cards and parcels wait for their order, counted no further than the limit.
+-- How many cards, parcels and operations wait for their order, counted no further than the limit.
 SELECT count(*) FROM (
     SELECT 1 FROM card WHERE waiting_since IS NOT NULL
     UNION ALL SELECT 1 FROM parcel WHERE waiting_since IS NOT NULL
+    UNION ALL SELECT 1 FROM operation_ref WHERE waiting_since IS NOT NULL
     LIMIT :most
 ) AS w;
 
@@ -244,6 +274,18 @@ SELECT body FROM event WHERE issuer_id = :issuer_id AND card_id = :card_id LIMIT
 
 -- ── retention ──
 
+-- name: waiting_operations
+-- Operations that no order has begun for too long.
+SELECT issuer_id, operation_id FROM operation_ref
+WHERE waiting_since IS NOT NULL AND waiting_since < :before ORDER BY waiting_since LIMIT :most;
+
+-- name: drop_operation_events
+-- Forget what waits for these operations.
+DELETE FROM inbox WHERE (source, event_id) IN (
+    SELECT i.source, i.event_id FROM rows(issuer_id text, operation_id text) AS v, inbox AS i
+    WHERE i.issuer_id = v.issuer_id AND i.operation_id = v.operation_id
+);
+
 -- name: waiting_parcels
 -- Parcels that no site has named for too long.
 SELECT carrier, tracking_number FROM parcel
@@ -255,11 +297,6 @@ DELETE FROM inbox WHERE (source, event_id) IN (
     SELECT i.source, i.event_id FROM rows(carrier text, tracking_number text) AS v, inbox AS i
     WHERE i.carrier = v.carrier AND i.tracking_number = v.tracking_number
 );
-
--- name: drop_parcels
--- Forget parcels that still wait.
-DELETE FROM parcel WHERE waiting_since IS NOT NULL
-    AND (carrier, tracking_number) IN (SELECT v.carrier, v.tracking_number FROM rows(carrier text, tracking_number text) AS v);
 
 -- name: waiting_cards
 -- Cards whose order has not come for too long.
@@ -280,11 +317,6 @@ DELETE FROM inbox WHERE carrier IS NULL
 -- Remove the cards' events.
 DELETE FROM event WHERE (issuer_id, card_id) IN (SELECT v.issuer_id, v.card_id FROM rows(issuer_id text, card_id text) AS v);
 
--- name: drop_cards
--- Remove cards that have no order.
-DELETE FROM card WHERE waiting_since IS NOT NULL
-    AND (issuer_id, card_id) IN (SELECT v.issuer_id, v.card_id FROM rows(issuer_id text, card_id text) AS v);
-
 -- name: orders_to_seal
 -- Orders that ended long ago and have not changed since.
 SELECT issuer_id, card_id FROM operation
@@ -298,14 +330,32 @@ WHERE operation.issuer_id = v.issuer_id AND operation.card_id = v.card_id
 RETURNING operation_id;
 
 -- name: unsealed_of_cards
--- Orders of the card that may still change.
-SELECT o.operation_id FROM rows(issuer_id text, card_id text) AS v, operation AS o
+-- Those of the cards that have orders which may still change.
+SELECT o.issuer_id, o.card_id FROM rows(issuer_id text, card_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.sealed_at IS NULL;
 
 -- name: drop_sealed_events
 -- A card whose orders are all sealed keeps only the events that began them.
 DELETE FROM event WHERE begins = 0
     AND (issuer_id, card_id) IN (SELECT v.issuer_id, v.card_id FROM rows(issuer_id text, card_id text) AS v);
+
+-- name: parcels_of_cards
+-- The parcels that the cards travelled in.
+SELECT l.issuer_id, l.card_id, l.carrier, l.tracking_number FROM rows(issuer_id text, card_id text) AS v, parcel_link AS l
+WHERE l.issuer_id = v.issuer_id AND l.card_id = v.card_id;
+
+-- name: settled_parcels
+-- Those of the parcels in which every card has only sealed orders.
+SELECT v.carrier, v.tracking_number FROM rows(carrier text, tracking_number text) AS v WHERE NOT EXISTS (
+    SELECT 1 FROM parcel_link AS l
+    LEFT JOIN operation AS o ON o.issuer_id = l.issuer_id AND o.card_id = l.card_id
+    WHERE l.carrier = v.carrier AND l.tracking_number = v.tracking_number AND o.sealed_at IS NULL
+);
+
+-- name: drop_links
+-- Forget what cards without an order travelled in.
+DELETE FROM parcel_link
+WHERE (issuer_id, card_id) IN (SELECT v.issuer_id, v.card_id FROM rows(issuer_id text, card_id text) AS v);
 
 -- ── parties ──
 

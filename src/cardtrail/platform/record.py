@@ -1,10 +1,12 @@
-"""One transaction of ingest: lock, take the keys, fold each event, publish what changed.
+"""One transaction of ingest: take the keys, lock, fold each event, publish what changed.
 
-The order of locks is always parcels, operations, cards, issuer counters, each sorted; so no two transactions wait
-for each other in a ring, and an event and its order that commit at the same time meet at the card's row.
+The order of locks is always keys, operations, parcels, cards, issuer counters, each sorted; so no two transactions
+wait for each other in a ring, and an event and its order that commit at the same time meet at the card's row. Keys
+come first, because what is already known may change nothing.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeGuard
 
 import msgspec
@@ -32,14 +34,18 @@ parcel's story, so that a noisy carrier cannot block `Delivered`."""
 MAX_RETRACTIONS = 100
 """Most retractions a card takes."""
 MAX_WAITING = 100
-"""Most events of a card that may wait for an order."""
+"""Most events of a card, an operation or a parcel that may wait for an order."""
 MAX_FANOUT = 1_000
 """Most cards one parcel's event reaches in one transaction; the rest follow in chunks."""
 MAX_COPIES = 4_000
 """Most copies of parcel events in one transaction."""
 
 CardKey = tuple[str, str]
+OperationKey = tuple[str, str]
+ParcelKey = tuple[str, str]
 EventKey = tuple[str, str]
+Link = tuple[str, str, int, int]
+"""A card in a parcel: issuer id, card id, when a site named it first and last (µs)."""
 MayReach = Callable[[str, str], bool]
 """(sender, issuer id) -> may this sender's events reach that issuer's cards?"""
 
@@ -81,22 +87,67 @@ class Published(msgspec.Struct):
 class _Card:
     """A card's events and pictures while a transaction works on it."""
 
-    __slots__ = ("changes", "events", "published", "sealed", "waits")
+    __slots__ = ("changes", "events", "fresh", "published", "sealed", "waits")
 
-    def __init__(self, *, waits: bool) -> None:
+    def __init__(self, *, waits: bool, fresh: bool) -> None:
         self.waits = waits
+        self.fresh = fresh
         self.events: dict[EventKey, Event] = {}
         self.published: dict[str, Published] = {}
         self.sealed: frozenset[str] = frozenset()
         self.changes: dict[str, Row] = {}
 
 
+class _Parcel:
+    """A parcel while a transaction works on it: its cards with their windows, and what carriers told of it.
+
+    `links` were there before, `named` come with this batch; `reach` has those that an event of this batch gets to.
+    `told` counts events, `events` holds them (sender, event, body) where a site of this batch names the parcel.
+    """
+
+    __slots__ = ("events", "fresh", "links", "named", "reach", "told", "waits")
+
+    def __init__(self, *, waits: bool, fresh: bool, told: int) -> None:
+        self.waits = waits
+        self.fresh = fresh
+        self.told = told
+        self.links: list[Link] = []
+        self.named: list[Link] = []
+        self.reach: dict[EventKey, list[Link]] = {}
+        self.events: list[tuple[str, Event, bytes]] = []
+
+
 def record(tx: Transaction, items: Sequence[Item], may_reach: MayReach, *, room: bool = True) -> list[Outcome]:
     """Record events in one transaction and return each one's outcome, in order. May be run again.
 
-    Without `room` no further card or parcel may begin to wait for its order.
+    A key that comes twice in one batch is answered as if it had come in two. Without `room` no further card, parcel
+    or operation may begin to wait for its order.
     """
-    return _Recording(tx, may_reach, room=room).run(items)
+    outcomes: dict[int, Outcome] = {}
+    left: Sequence[int] = range(len(items))
+    while left:
+        first: dict[EventKey, int] = {}
+        for place in left:
+            first.setdefault(items[place].event.key, place)
+        told = _Recording(tx, may_reach, room=room).run([items[place] for place in first.values()])
+        outcomes.update(zip(first.values(), told, strict=True))
+        if len(first) == len(left):
+            break
+        for place in left:
+            if place not in outcomes:
+                known = first[items[place].event.key]
+                again = _said_again(items[place], items[known], outcomes[known])
+                if again is not None:
+                    outcomes[place] = again
+        left = [place for place in left if place not in outcomes]
+    return [outcomes[place] for place in range(len(items))]
+
+
+def _said_again(item: Item, first: Item, outcome: Outcome) -> Outcome | None:
+    """Return what becomes of a key's second event; None where it must be tried, since the first was refused."""
+    if item.fingerprint == first.fingerprint:
+        return outcome if outcome.result == "rejected" else DUPLICATE
+    return None if outcome.result == "rejected" else _CONFLICT
 
 
 def resume_fanout(tx: Transaction, may_reach: MayReach) -> int:
@@ -110,87 +161,136 @@ class _Recording:
         self.now = 0
         self.room = room
         self.may_reach = may_reach
-        self.refs: dict[tuple[str, str], str | None] = {}
+        self.refs: dict[OperationKey, str | None] = {}
         self.found: list[tuple[str, str, str]] = []
-        self.links: dict[tuple[str, str], list[tuple[str, str, int]]] = {}
-        self.more: list[tuple[str, str, str, str]] = []
+        self.waited: dict[OperationKey, list[tuple[Event, bytes]]] = {}
+        self.awaiting: dict[OperationKey, int] = {}
+        self.fresh_refs: set[OperationKey] = set()
+        self.parcels: dict[ParcelKey, _Parcel] = {}
+        self.more: dict[EventKey, tuple[str, str]] = {}
         self.cards: dict[CardKey, _Card] = {}
-        self.outcomes: dict[EventKey, Outcome] = {}
-        self.parcel_events: dict[tuple[str, str], list[tuple[str, Event, bytes]]] = {}
-        self.waited: dict[tuple[str, str], list[tuple[Event, bytes]]] = {}
         self.saved: list[Row] = []
-        self.saved_links: list[Row] = []
+        self.saved_links: dict[tuple[CardKey, ParcelKey], tuple[int, int]] = {}
+        self.awaited: list[Row] = []
         self.forgotten: list[EventKey] = []
         self.copies = 0
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
-        first: dict[EventKey, Item] = {}
-        for item in items:
-            first.setdefault(item.event.key, item)
-        batch = list(first.values())
-        self.now = max((item.event.recorded_at for item in batch), default=0)
-        self.lock_parcels(batch)
-        self.lock_operations(batch)
-        self.lock_cards(self.cards_of(batch))
-        fresh = self.take_keys(batch)
-        self.load(fresh)
-        for item in fresh:
-            self.outcomes[item.event.key] = self.fold(item)
-        self.save()
-        return [self.answer(item, first[item.event.key]) for item in items]
+        """Record events of different keys; return their outcomes, in order."""
+        self.now = max(item.event.recorded_at for item in items)
+        outcomes = self.take_keys(items)
+        fresh = [item for item in items if item.event.key not in outcomes]
+        if fresh:
+            self.lock_operations(fresh)
+            self.lock_parcels(fresh)
+            self.lock_cards(self.cards_of(fresh), {_card_key(item.event) for item in fresh if _begins(item.event)})
+            self.load()
+            outcomes.update((item.event.key, self.fold(item)) for item in fresh)
+            self.save()
+        return [outcomes[item.event.key] for item in items]
 
-    def answer(self, item: Item, first: Item) -> Outcome:
-        """A key that came twice in one batch is answered as if it had come twice in two."""
-        outcome = self.outcomes[item.event.key]
-        if item is first or outcome.result == "rejected":
-            return outcome
-        return DUPLICATE if item.fingerprint == first.fingerprint else _CONFLICT
+    # ── keys ──
+
+    def take_keys(self, items: Sequence[Item]) -> dict[EventKey, Outcome]:
+        """Take the keys of the events; return the outcomes of those that are known."""
+        rows = sorted(map(_key_row, items), key=lambda row: row[:2])
+        new = set(self.tx.each("record_events", rows))
+        if len(new) == len(items):
+            return {}
+        known = {item.event.key: item.fingerprint for item in items if item.event.key not in new}
+        prints = {(s, e): f for s, e, f in self.tx.each("known_events", list(known))}
+        return {
+            key: DUPLICATE if bytes(prints.get(key, b"")) == fingerprint else _CONFLICT
+            for key, fingerprint in known.items()
+        }
 
     # ── locks ──
 
-    def lock_parcels(self, items: Sequence[Item]) -> None:
-        parcels = sorted({parcel for item in items if (parcel := _parcel_of(item.event))})
-        if not parcels:
-            return
-        named = {parcel for item in items if (parcel := _parcel_of(item.event)) and not _by_parcel(item.event)}
-        self.tx.each("add_parcels", [(*parcel, None if parcel in named else self.now) for parcel in parcels])
-        self.tx.each("lock_parcels", parcels)
-        wanted = sorted({parcel for item in items if (parcel := _parcel_of(item.event)) and _by_parcel(item.event)})
-        for carrier, number, issuer_id, card_id, at in self.tx.each("links_of_parcels", [(*p, "", "") for p in wanted]):
-            self.links.setdefault((carrier, number), []).append((issuer_id, card_id, at))
+    def hold(self, lock: str, add: str, rows: Mapping[tuple[str, str], Row]) -> tuple[list[Row], list[Row]]:
+        """Lock the rows of these keys; those that are missing are added. Return what was there, and what is new."""
+        there: list[Row] = []
+        new: list[Row] = []
+        left = sorted(rows)
+        while left:  # a row may go or come between the two steps: whoever did it has committed, so look again
+            there += self.tx.each(lock, left)
+            held = {row[:2] for row in there}
+            left = [key for key in left if key not in held]
+            new += self.tx.each(add, [rows[key] for key in left])
+            held = {row[:2] for row in new}
+            left = [key for key in left if key not in held]
+        return there, new
 
     def lock_operations(self, items: Sequence[Item]) -> None:
-        rows: dict[tuple[str, str], str | None] = {}
+        """Lock what the events call operations; the first event that begins one says whose card it is."""
+        cards: dict[OperationKey, str | None] = {}
         for item in items:
             event = item.event
             if _begins(event):
-                rows[event.issuer_id or "", operation_id_of(event)] = event.card_id
+                key = (event.issuer_id or "", operation_id_of(event))
+                cards[key] = cards.get(key) or event.card_id
             elif event.operation_id is not None and event.card_id is None:
-                rows.setdefault((event.issuer_id or "", event.operation_id), None)
-        if not rows:
+                cards.setdefault((event.issuer_id or "", event.operation_id), None)
+        if not cards:
             return
-        keys = sorted(rows)
-        self.tx.each("add_operation_refs", [(*key, rows[key]) for key in keys])
-        for issuer_id, operation_id, card_id in self.tx.each("lock_operation_refs", keys):
-            key = (issuer_id, operation_id)
-            if card_id is None and rows[key] is not None:
-                self.found.append((*key, rows[key] or ""))
-                card_id = rows[key]  # noqa: PLW2901 -- the reference has just found its card
-            self.refs[key] = card_id
+        rows = {key: (*key, card_id, None if card_id else self.now) for key, card_id in cards.items()}
+        there, new = self.hold("lock_operation_refs", "add_operation_refs", rows)
+        self.fresh_refs = {row[:2] for row in new}
+        self.refs = {row[:2]: row[2] for row in (*there, *new)}
+        self.awaiting = {key: 0 for key, card_id in self.refs.items() if card_id is None}
+        if self.awaiting:
+            self.load_operations(cards)
 
-    def lock_cards(self, keys: Iterable[CardKey]) -> None:
-        ordered = sorted(keys)
-        if not ordered:
+    def load_operations(self, cards: Mapping[OperationKey, str | None]) -> None:
+        """Load what waits for the operations that were only referred to until now; some have just found their card."""
+        told: dict[OperationKey, list[bytes]] = {key: [] for key in sorted(self.awaiting)}
+        for issuer_id, operation_id, body in self.tx.each("events_of_operations", list(told)):
+            told[issuer_id, operation_id].append(body)
+        for key, bodies in told.items():
+            self.awaiting[key] = len(bodies)
+            card_id = cards[key]
+            if card_id is not None:
+                self.refs[key] = card_id
+                self.found.append((*key, card_id))
+                self.waited[key] = list(zip(decode_events(bodies), bodies, strict=True))
+
+    def lock_parcels(self, items: Sequence[Item]) -> None:
+        """Lock the parcels that events are about or that sites name; load the cards in them."""
+        named = {_parcel_of(event) for events in self.waited.values() for event, _ in events}
+        named |= {_parcel_of(item.event) for item in items if not _by_parcel(item.event)}
+        wanted = Counter(_parcel_of(item.event) for item in items if _by_parcel(item.event))
+        keys = {key for key in named | wanted.keys() if key is not None}
+        if not keys:
             return
-        self.take_cards(ordered)
-        missing = [key for key in ordered if key not in self.cards]
-        if missing:
-            self.tx.each("add_cards", [(*key, self.now) for key in missing])
-            self.take_cards(missing)
+        there, new = self.hold(
+            "lock_parcels", "add_parcels", {key: (*key, self.now if key in wanted else None) for key in keys}
+        )
+        for row in new:
+            self.parcels[row[:2]] = _Parcel(waits=row[2] is not None, fresh=True, told=0)
+        for row in there:
+            self.parcels[row[:2]] = _Parcel(waits=row[2] is not None, fresh=False, told=row[3] - wanted[row[:2]])
+        old = [row[:2] for row in there]
+        for carrier, number, *link in self.tx.each(
+            "links_of_parcels", [(*key, "", "") for key in old if key in wanted]
+        ):
+            self.parcels[carrier, number].links.append((link[0], link[1], link[2], link[3]))
+        self.load_told({item.event.key for item in items}, [key for key in old if key in named])
 
-    def take_cards(self, keys: Sequence[CardKey]) -> None:
-        for issuer_id, card_id, waiting_since in self.tx.each("lock_cards", keys):
-            self.cards[issuer_id, card_id] = _Card(waits=waiting_since is not None)
+    def load_told(self, mine: Collection[EventKey], named: Sequence[ParcelKey]) -> None:
+        """Load what carriers told of the parcels that sites name, but for this batch, whose turn comes."""
+        for carrier, number, sender, body in self.tx.each("events_of_parcels", named):
+            [event] = decode_events([body])
+            if event.key not in mine:
+                self.parcels[carrier, number].events.append((sender, event, body))
+
+    def lock_cards(self, keys: Iterable[CardKey], begun: Iterable[CardKey] = ()) -> None:
+        """Lock the cards, whether an order exists or not."""
+        rows: dict[CardKey, Row] = {key: (*key, self.now) for key in keys}
+        rows.update((key, (*key, None)) for key in begun)
+        there, new = self.hold("lock_cards", "add_cards", rows)
+        for row in there:
+            self.cards[row[0], row[1]] = _Card(waits=row[2] is not None, fresh=False)
+        for row in new:
+            self.cards[row[0], row[1]] = _Card(waits=row[2] is not None, fresh=True)
 
     def cards_of(self, items: Sequence[Item]) -> set[CardKey]:
         keys: set[CardKey] = set()
@@ -214,116 +314,110 @@ class _Recording:
     def reached(self, item: Item) -> list[CardKey]:
         """Return the cards that a parcel's event reaches now; note where the rest begins."""
         event = item.event
-        links = self.links.get((event.carrier or "", event.tracking_number or ""), [])
-        chunk = links[:MAX_FANOUT] if self.copies < MAX_COPIES else []
+        parcel = self.parcels[event.carrier or "", event.tracking_number or ""]
+        chunk = parcel.links[:MAX_FANOUT] if self.copies < MAX_COPIES else []
         self.copies += len(chunk)
-        if len(chunk) < len(links):
-            after = chunk[-1][:2] if chunk else ("", "")
-            self.more.append((*event.key, *after))
-        return [(i, c) for i, c, at in chunk if _in_window(event, at) and self.may_reach(item.sender, i)]
+        if len(chunk) < len(parcel.links):
+            self.more[event.key] = chunk[-1][:2] if chunk else ("", "")
+        parcel.reach[event.key] = chunk
+        return self.within_reach(item, chunk)
 
-    # ── keys ──
-
-    def take_keys(self, items: Sequence[Item]) -> list[Item]:
-        """Take the keys of the events; return those that are new, answer the others."""
-        rows = sorted((self.key_row(item) for item in items), key=lambda row: row[:2])
-        new = set(self.tx.each("record_events", rows))
-        fresh = [item for item in items if item.event.key in new]
-        if len(fresh) == len(items):
-            return fresh
-        known = [item for item in items if item.event.key not in new]
-        prints = {(s, e): f for s, e, f in self.tx.each("known_events", [item.event.key for item in known])}
-        for item in known:
-            same = bytes(prints.get(item.event.key, b"")) == item.fingerprint
-            self.outcomes[item.event.key] = DUPLICATE if same else _CONFLICT
-        self.more = [entry for entry in self.more if entry[:2] in new]
-        return fresh
-
-    def key_row(self, item: Item) -> Row:
-        event = item.event
-        carrier, number = (event.carrier, event.tracking_number) if _by_parcel(event) else (None, None)
-        waits = event.operation_id is not None and self.card_of(event) is None
-        return (
-            event.source, event.event_id, item.fingerprint, item.sender, event.recorded_at,
-            event.issuer_id if waits else None, event.operation_id if waits else None, carrier, number,
-            item.body if waits or carrier is not None else None,
-        )  # fmt: skip
+    def within_reach(self, item: Item, links: Iterable[Link]) -> list[CardKey]:
+        """Return the cards of these links that an event may be given to."""
+        return [link[:2] for link in links if _in_window(item.event, link) and self.may_reach(item.sender, link[0])]
 
     # ── fold ──
 
-    def load(self, items: Sequence[Item]) -> None:
-        keys = sorted(self.cards)
+    def load(self) -> None:
+        """Load the events and pictures of the cards that were there before."""
+        keys = sorted(key for key, card in self.cards.items() if not card.fresh)
         bodies: dict[CardKey, list[bytes]] = {}
         for issuer_id, card_id, body in self.tx.each("events_of_cards", keys):
             bodies.setdefault((issuer_id, card_id), []).append(body)
         for key, stored in bodies.items():
             self.cards[key].events = {event.key: event for event in decode_events(stored)}
-        for issuer_id, card_id, operation_id, *published, sealed_at in self.tx.each("operations_of_cards", keys):
+        for issuer_id, card_id, operation_id, at, sequence, etag, sealed_at in self.tx.each(
+            "operations_of_cards", keys
+        ):
             card = self.cards[issuer_id, card_id]
-            card.published[operation_id] = Published(*published)
+            card.published[operation_id] = Published(at, sequence, etag)
             if sealed_at is not None:
                 card.sealed |= {operation_id}
-        self.load_parcel_events(items)
-        for issuer_id, operation_id, body in self.tx.each("events_of_operations", [key[:2] for key in self.found]):
-            waiting = self.waited.setdefault((issuer_id, operation_id), [])
-            waiting.append((decode_events([body])[0], body))
-
-    def load_parcel_events(self, items: Sequence[Item]) -> None:
-        """Load what carriers told of the parcels that sites name in this batch."""
-        named = sorted({p for item in items if (p := _parcel_of(item.event)) and not _by_parcel(item.event)})
-        for carrier, number, sender, body in self.tx.each("events_of_parcels", named):
-            told = self.parcel_events.setdefault((carrier, number), [])
-            told.append((sender, decode_events([body])[0], body))
 
     def fold(self, item: Item) -> Outcome:
-        event = item.event
-        card = self.card_of(event)
+        card = self.card_of(item.event)
         if card is not None:
-            return self.fold_named(card, item)
-        if not _by_parcel(event):
+            refusal = self.fold_named(card, item)
+        elif _by_parcel(item.event):
+            refusal = self.fold_told(item)
+        else:
+            refusal = self.await_operation(item)
+        if refusal is None:
             return ACCEPTED
-        reached = self.reached_again(item)
-        if not reached and not self.room:
-            self.forgotten.append(event.key)
-            return rejected("WAITING_FULL", "too many parcels wait for their orders")
-        for key in reached:
-            self.give(key, event, item.body)
-        return ACCEPTED
+        self.forgotten.append(item.event.key)
+        self.more.pop(item.event.key, None)
+        return refusal
 
-    def reached_again(self, item: Item) -> list[CardKey]:
-        """Return the locked cards of a parcel's event, those linked by this very batch among them."""
-        links = self.links.get((item.event.carrier or "", item.event.tracking_number or ""), [])
-        return [
-            (i, c) for i, c, at in links
-            if (i, c) in self.cards and _in_window(item.event, at) and self.may_reach(item.sender, i)
-        ]  # fmt: skip
-
-    def fold_named(self, key: CardKey, item: Item) -> Outcome:
+    def fold_named(self, key: CardKey, item: Item) -> Outcome | None:
+        """Fold an event that names a card."""
         event = item.event
-        if _begins(event) and self.refs[key[0], operation_id_of(event)] != key[1]:
-            self.forgotten.append(event.key)
+        if not _begins(event):
+            return self.take(key, event, item.body)
+        operation = (key[0], operation_id_of(event))
+        if self.refs[operation] != key[1]:
             return rejected("CONFLICT", "operationId: already names an order of another card")
-        refusal = self.give(key, event, item.body)
-        if refusal is not None:
-            self.forgotten.append(event.key)
-            return refusal
-        if _begins(event):
-            for waiting, body in self.waited.pop((key[0], operation_id_of(event)), []):
-                self.give(key, waiting, body)
-        parcel = _parcel_of(event)
-        if parcel is not None and isinstance(event, ProductionEvent):
-            self.link(key, parcel, event)
-        return ACCEPTED
+        refusal = self.take(key, event, item.body)
+        if refusal is None:
+            for waiting, body in self.waited.pop(operation, ()):
+                self.take(key, waiting, body)
+        return refusal
 
-    def link(self, key: CardKey, parcel: tuple[str, str], event: ProductionEvent) -> None:
+    def fold_told(self, item: Item) -> Outcome | None:
+        """Fold what a carrier told of a parcel; it is refused where every card that it reaches refuses it."""
+        event = item.event
+        parcel = self.parcels[event.carrier or "", event.tracking_number or ""]
+        reached = self.within_reach(item, [*parcel.reach[event.key], *parcel.named])
+        if not reached and not self.room:
+            return rejected("WAITING_FULL", "too many parcels wait for their orders")
+        refusal = _parcel_refusal(parcel, event)
+        if refusal is not None:
+            return refusal
+        refusals = [self.give(key, event, item.body) for key in reached]
+        if refusals and None not in refusals and event.key not in self.more:
+            return refusals[0]
+        parcel.told += 1
+        parcel.events.append((item.sender, event, item.body))
+        return None
+
+    def await_operation(self, item: Item) -> Outcome | None:
+        """Keep an event until its operation is known."""
+        event = item.event
+        key = (event.issuer_id or "", event.operation_id or "")
+        if not self.room:
+            return rejected("WAITING_FULL", "too many operations wait for their orders")
+        if self.awaiting[key] >= MAX_WAITING:
+            return rejected("WAITING_FULL", f"{MAX_WAITING} events wait for this operation's order")
+        self.awaiting[key] += 1
+        self.awaited.append((*event.key, *key, item.body))
+        return None
+
+    def take(self, key: CardKey, event: Event, body: bytes) -> Outcome | None:
+        """Give a card an event that names it, and link it to the parcel that a site names."""
+        refusal = self.give(key, event, body)
+        parcel = _parcel_of(event)
+        if refusal is None and parcel is not None and isinstance(event, ProductionEvent):
+            self.link(key, parcel, instant_of(event))
+        return refusal
+
+    def link(self, key: CardKey, parcel_key: ParcelKey, at: int) -> None:
         """A site has named the card's parcel: take in what carriers told of it, oldest first."""
-        at = instant_of(event)
-        self.links.setdefault(parcel, []).append((*key, at))
-        self.saved_links.append((*key, *parcel, at))
-        told = sorted(self.parcel_events.get(parcel, []), key=lambda entry: (instant_of(entry[1]), entry[1].key))
-        for sender, scan, body in told:
-            if _in_window(scan, at) and self.may_reach(sender, key[0]):
-                self.give(key, scan, body)
+        parcel = self.parcels[parcel_key]
+        parcel.named.append((*key, at, at))
+        first, last = self.saved_links.get((key, parcel_key), (at, at))
+        self.saved_links[key, parcel_key] = (min(first, at), max(last, at))
+        for sender, event, body in sorted(parcel.events, key=lambda told: (instant_of(told[1]), told[1].key)):
+            if _in_window(event, parcel.named[-1]) and self.may_reach(sender, key[0]):
+                self.give(key, event, body)
 
     def give(self, key: CardKey, event: Event, body: bytes) -> Outcome | None:
         """Give an event to a card and fold it; return why not, leaving no trace, if the card cannot take it."""
@@ -364,16 +458,48 @@ class _Recording:
         if self.forgotten:
             tx.each("forget_events", self.forgotten)
         tx.each("save_events", self.saved)
-        if self.saved_links:
-            tx.each("save_links", sorted(set(self.saved_links)))
-            tx.each("stop_waiting_parcels", sorted({link[2:4] for link in self.saved_links}))
-        if self.found:
-            tx.each("set_operation_card", self.found)
-            tx.each("settle_operation_events", [key[:2] for key in self.found])
-        for source, event_id, after_issuer, after_card in self.more:
-            tx.run("save_fanout", source=source, event_id=event_id, after_issuer=after_issuer, after_card=after_card)
-        tx.each("stop_waiting", [key for key, card in sorted(self.cards.items()) if card.waits and card.published])
+        self.save_operation_refs()
+        if self.parcels:
+            self.save_parcels()
+        self.save_cards()
         self.publish_all()
+
+    def save_operation_refs(self) -> None:
+        """Write which operations found their cards and what waits for the others."""
+        if self.found:
+            self.tx.each("set_operation_card", self.found)
+            self.tx.each("settle_operation_events", [row[:2] for row in self.found])
+        if self.awaiting:
+            self.tx.each("await_operations", self.awaited)
+            kept = {row[2:4] for row in self.awaited}
+            unused = [key for key in self.awaiting if self.refs[key] is None and key in self.fresh_refs - kept]
+            self.tx.each("drop_operation_refs", unused)
+
+    def save_parcels(self) -> None:
+        """Write who travels where; a parcel waits until a site has named it, and an empty one leaves no row."""
+        links = [(*card, *parcel, *window) for (card, parcel), window in sorted(self.saved_links.items())]
+        self.tx.each("save_links", links)
+        parcels = sorted(self.parcels.items())
+        unused = [key for key, parcel in parcels if parcel.fresh and not parcel.named and not parcel.events]
+        named = [(*key, None) for key, parcel in parcels if parcel.waits and parcel.named]
+        self.tx.each("set_parcels_waiting", named)
+        self.tx.each("drop_parcels", unused)
+        for (source, event_id), (after_issuer, after_card) in sorted(self.more.items()):
+            self.tx.run(
+                "save_fanout", source=source, event_id=event_id, after_issuer=after_issuer, after_card=after_card
+            )
+
+    def save_cards(self) -> None:
+        """Write which cards wait for their order; one that took no event leaves no row."""
+        waiting: list[Row] = []
+        unused: list[CardKey] = []
+        for key, card in sorted(self.cards.items()):
+            if card.fresh and not card.events:
+                unused.append(key)
+            elif card.waits == bool(card.published):
+                waiting.append((*key, None if card.published else self.now))
+        self.tx.each("set_cards_waiting", waiting)
+        self.tx.each("drop_cards", unused)
 
     def publish_all(self) -> None:
         """Number the changes and write the pictures; the counters are the last lock before the commit."""
@@ -395,20 +521,22 @@ class _Recording:
         row = self.tx.one("next_fanout")
         if row is None:
             return 0
-        source, event_id, after_issuer, after_card, sender, body = row
-        event = decode_events([body])[0]
+        self.tx.each("lock_parcels", [row[4:6]])
+        if self.tx.one("next_fanout") != row:
+            return 1  # another process was here first; what it left is seen on the next call
+        source, event_id, after_issuer, after_card, carrier, number, sender, body = row
+        [event] = decode_events([body])
         self.now = event.recorded_at
-        parcel = (event.carrier or "", event.tracking_number or "")
-        self.tx.each("lock_parcels", [parcel])
-        links = [tuple(link[2:]) for link in self.tx.each("links_of_parcels", [(*parcel, after_issuer, after_card)])]
-        chunk = links[:MAX_FANOUT]
-        keys = [(i, c) for i, c, at in chunk if _in_window(event, at) and self.may_reach(sender, i)]
+        found = self.tx.each("links_of_parcels", [(carrier, number, after_issuer, after_card)])
+        chunk: list[Link] = [(row[2], row[3], row[4], row[5]) for row in found[:MAX_FANOUT]]
+        keys = [link[:2] for link in chunk if _in_window(event, link) and self.may_reach(sender, link[0])]
         self.lock_cards(keys)
-        self.load([])
+        self.load()
         for key in keys:
             self.give(key, event, body)
-        if len(chunk) < len(links):
-            self.more.append((source, event_id, *chunk[-1][:2]))
+        if len(chunk) < len(found):
+            after = {"after_issuer": chunk[-1][0], "after_card": chunk[-1][1]}
+            self.tx.run("save_fanout", source=source, event_id=event_id, **after)
         else:
             self.tx.run("end_fanout", source=source, event_id=event_id)
         self.save()
@@ -416,6 +544,7 @@ class _Recording:
 
 
 _CONFLICT = rejected("CONFLICT", "eventId: known with other content")
+_SEALED = rejected("ORDER_SEALED", "the order was settled long ago and takes no events")
 
 
 def _begins(event: Event) -> TypeGuard[ProductionEvent]:
@@ -436,23 +565,42 @@ def _parcel_of(event: Event) -> tuple[str, str] | None:
     return None
 
 
-def _in_window(event: Event, linked_at: int) -> bool:
-    return linked_at - PARCEL_BEFORE <= instant_of(event) <= linked_at + PARCEL_AFTER
+def _key_row(item: Item) -> Row:
+    """Return the inbox row of an event; what is told of a parcel is kept there, for cards that are linked later."""
+    event = item.event
+    carrier, number = (event.carrier, event.tracking_number) if _by_parcel(event) else (None, None)
+    body = item.body if carrier is not None else None
+    return event.source, event.event_id, item.fingerprint, item.sender, event.recorded_at, carrier, number, body
+
+
+def _card_key(event: Event) -> CardKey:
+    return event.issuer_id or "", event.card_id or ""
+
+
+def _in_window(event: Event, link: Link) -> bool:
+    """Tell whether an event lies in the window of time in which a parcel's events reach a card."""
+    return link[2] - PARCEL_BEFORE <= instant_of(event) <= link[3] + PARCEL_AFTER
+
+
+def _parcel_refusal(parcel: _Parcel, event: Event) -> Outcome | None:
+    """Return why a parcel can take no more events, or None."""
+    if parcel.links or parcel.named:
+        most = MAX_CARRIER_EVENTS - (0 if _ends_parcel(event) else RESERVED_CARRIER_EVENTS)
+        return rejected("ORDER_FULL", f"the parcel has {most} events") if parcel.told >= most else None
+    return (
+        rejected("WAITING_FULL", f"{MAX_WAITING} events wait for this parcel") if parcel.told >= MAX_WAITING else None
+    )
 
 
 def _refusal(card: _Card, projection: Projection, event: Event, *, room: bool) -> Outcome | None:
     """Return why a card cannot take an event, or None."""
     if isinstance(event, Retraction):
-        taken = sum(isinstance(known, Retraction) for known in card.events.values())
-        full = taken > MAX_RETRACTIONS
-        return rejected("ORDER_FULL", f"a card takes {MAX_RETRACTIONS} retractions") if full else None
+        return _retraction_refusal(card)
     home = projection.home.get(event.key)
     if home is None:
-        if len(projection.waiting) > MAX_WAITING:
-            return rejected("WAITING_FULL", f"{MAX_WAITING} events wait for this card's order")
-        return None if room or card.published else rejected("WAITING_FULL", "too many cards wait for their orders")
+        return _waiting_refusal(card, projection, event, room=room)
     if home in card.sealed:
-        return rejected("ORDER_SEALED", "the order was settled long ago and takes no events")
+        return _SEALED
     order = next(order for order in projection.orders if order.operation_id == home)
     published = card.published.get(home)
     if published and published.requested_at != order.requested_at:
@@ -460,12 +608,31 @@ def _refusal(card: _Card, projection: Projection, event: Event, *, room: bool) -
     return _full(order, event)
 
 
+def _waiting_refusal(card: _Card, projection: Projection, event: Event, *, room: bool) -> Outcome | None:
+    if card.sealed and _by_parcel(event):
+        return _SEALED  # the event that named this parcel went when its order was sealed
+    if len(projection.waiting) > MAX_WAITING:
+        return rejected("WAITING_FULL", f"{MAX_WAITING} events wait for this card's order")
+    return None if room or card.published else rejected("WAITING_FULL", "too many cards wait for their orders")
+
+
+def _retraction_refusal(card: _Card) -> Outcome | None:
+    if card.published and card.sealed >= card.published.keys():
+        return _SEALED
+    taken = sum(isinstance(known, Retraction) for known in card.events.values())
+    return rejected("ORDER_FULL", f"a card takes {MAX_RETRACTIONS} retractions") if taken > MAX_RETRACTIONS else None
+
+
 def _full(order: Order, event: Event) -> Outcome | None:
     if isinstance(event, ProductionEvent):
         most, taken = MAX_SITE_EVENTS, order.site_events
     else:
-        ends = isinstance(event, CarrierEvent) and (
-            event.kind == "returned" or event.shipment_status is ShipmentStatus.DELIVERED
-        )
-        most, taken = MAX_CARRIER_EVENTS - (0 if ends else RESERVED_CARRIER_EVENTS), order.carrier_events
+        most, taken = MAX_CARRIER_EVENTS - (0 if _ends_parcel(event) else RESERVED_CARRIER_EVENTS), order.carrier_events
     return rejected("ORDER_FULL", f"the order has {most} events of this side") if taken > most else None
+
+
+def _ends_parcel(event: Event) -> bool:
+    """Tell whether an event ends a parcel's story."""
+    return isinstance(event, CarrierEvent) and (
+        event.kind == "returned" or event.shipment_status is ShipmentStatus.DELIVERED
+    )

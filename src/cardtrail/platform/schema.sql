@@ -25,13 +25,17 @@ CREATE TABLE card (
 );
 CREATE INDEX card_waiting ON card (waiting_since) WHERE waiting_since IS NOT NULL;
 
--- Which card an operation is about; locked by whoever refers to an operation, known or not.
+-- Which card an operation is about; locked by whoever refers to an operation, known or not. `waiting_since` while
+-- no order has come that says so.
 CREATE TABLE operation_ref (
-    issuer_id    TEXT NOT NULL,
-    operation_id TEXT NOT NULL,
-    card_id      TEXT,
-    PRIMARY KEY (issuer_id, operation_id)
+    issuer_id     TEXT NOT NULL,
+    operation_id  TEXT NOT NULL,
+    card_id       TEXT,
+    waiting_since BIGINT,
+    PRIMARY KEY (issuer_id, operation_id),
+    CHECK (card_id IS NULL OR waiting_since IS NULL)
 );
+CREATE INDEX operation_waiting ON operation_ref (waiting_since) WHERE waiting_since IS NOT NULL;
 
 -- The picture of an order, ready to be sent. `strict_length` bytes of it and a brace are the published form.
 CREATE TABLE operation (
@@ -91,14 +95,17 @@ CREATE TABLE parcel (
 );
 CREATE INDEX parcel_waiting ON parcel (waiting_since) WHERE waiting_since IS NOT NULL;
 
--- Which cards travel in a parcel, as their sites said; `linked_at` opens the time window (numbers are reused).
+-- Which cards travel in a parcel, as their sites said, the first time and the last; around them lies the window of
+-- time in which the parcel's events reach the card (numbers are reused).
 CREATE TABLE parcel_link (
     issuer_id       TEXT NOT NULL,
     card_id         TEXT NOT NULL,
     carrier         TEXT NOT NULL,
     tracking_number TEXT NOT NULL,
-    linked_at       BIGINT NOT NULL,
-    PRIMARY KEY (issuer_id, card_id, carrier, tracking_number)
+    first_at        BIGINT NOT NULL,
+    last_at         BIGINT NOT NULL,
+    PRIMARY KEY (issuer_id, card_id, carrier, tracking_number),
+    CHECK (first_at <= last_at)
 );
 CREATE INDEX parcel_link_parcel ON parcel_link (carrier, tracking_number, issuer_id, card_id);
 

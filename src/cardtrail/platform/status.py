@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from cardtrail.db import Database, Transaction
 from cardtrail.errors import CardtrailError, Forbidden, InputError, NotFound
 from cardtrail.platform.auth import Principal
+from cardtrail.platform.parties import READ
 from cardtrail.platform.tls import CERTIFICATE
 from cardtrail.protocol.codec import CORRELATION_ID, answer_of, etag_of, strict_form
 from cardtrail.protocol.problem import problem_of
@@ -25,7 +26,6 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Check = Callable[[bytes | None, str | None, str], Principal]
 """(Authorization header, certificate thumbprint, peer address) -> who calls; raises Unauthorized or TooMany."""
 
-READ = "d1-api:physical-card:read"
 SLOW = 0.25
 """An answer that took longer is logged; seconds."""
 SAMPLE = 1_000
@@ -36,11 +36,12 @@ _PATH = re.compile(
     r"/banking/v1/issuers/([A-Za-z0-9_-]{10})/physicalcards/([A-Za-z0-9_-]{1,48})/productionstatus",
     re.IGNORECASE | re.ASCII,
 )
+_METHODS = frozenset({"GET", "HEAD"})
 _UNKNOWN = NotFound("no such card")
 
 
 class StatusRoute:
-    """Answers `GET …/productionStatus` itself and hands everything else on to `app`."""
+    """Answers `GET …/productionStatus`, and HEAD, itself and hands everything else on to `app`."""
 
     def __init__(self, app: Asgi, db: Database, check: Check, log: Callable[..., object]) -> None:
         self._app = app
@@ -54,7 +55,7 @@ class StatusRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and scope["method"] == "GET":
+        if scope["type"] == "http" and scope["method"] in _METHODS:
             path = _PATH.fullmatch(scope["path"])
             if path is not None:
                 await self._answer(scope, send, path[1], path[2])
@@ -66,12 +67,12 @@ class StatusRoute:
         authorization, wanted, correlation = _picked(scope["headers"])
         headers = [(b"content-type", b"application/json"), (b"cache-control", b"private, no-cache")]
         try:
-            if correlation is not None:
-                headers.append(_echo(correlation))
             client = scope["client"]
             caller = self._check(authorization, scope.get(CERTIFICATE), client[0] if client else "")
             if not caller.may_act_for(issuer_id) or READ not in caller.scopes:
                 raise Forbidden("the token does not allow to read this issuer's cards")
+            if correlation is not None:
+                headers.append(_echo(correlation))
             body, etag = await self._body(issuer_id, card_id, scope["query_string"], strict=caller.strict)
             status = 200
             if etag is not None:

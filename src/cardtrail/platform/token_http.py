@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from cardtrail.platform.tls import CERTIFICATE
 from cardtrail.platform.tokens import MAX_BODY, GrantRefused, Tokens
+from cardtrail.protocol.codec import CORRELATION_ID
 
 BODY_SECONDS = 30.0
 """Longest time a client may take to send its request."""
@@ -23,10 +24,16 @@ async def token_endpoint(request: Request) -> Response:
     certificate = request.scope.get(CERTIFICATE)
     peer = request.client.host if request.client else ""
     try:
+        _check_correlation(request.headers.get("x-correlation-id"))
         answer = await tokens.exchange(content_type, await _body(request), certificate, peer)
     except GrantRefused as refused:
         return Response(refused.body, 400, _NO_STORE, "application/json")
     return Response(answer, 200, _NO_STORE, "application/json")
+
+
+def _check_correlation(value: str | None) -> None:
+    if value is not None and not CORRELATION_ID.fullmatch(value):
+        raise GrantRefused("invalid_request", "x-correlation-id: 1 to 64 of A-Z a-z 0-9 _ -")
 
 
 async def jwks(request: Request) -> Response:

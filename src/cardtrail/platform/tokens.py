@@ -10,6 +10,7 @@ from cardtrail.db import Database
 from cardtrail.errors import Refused, Unauthorized
 from cardtrail.platform.auth import Authenticator, Registry
 from cardtrail.platform.parties import Party
+from cardtrail.platform.tls import UNCLEAR
 from cardtrail.protocol.token import (
     ACCESS_LIFETIME,
     LEEWAY,
@@ -81,6 +82,8 @@ class Tokens:
         now = self._registry.clock()
         self._authenticator.failures.admit(peer, now)
         request = _request_of(content_type, body)
+        if certificate == UNCLEAR:
+            raise GrantRefused("invalid_request", "what the proxy says of the client certificate cannot be read")
         try:
             assertion, party = await self._believed(request.assertion)
         except Unauthorized as error:

@@ -24,7 +24,7 @@ from cardtrail.core.event import (
     Retraction,
 )
 from cardtrail.core.operation import Operation
-from cardtrail.core.order import MAX_CHECKPOINTS, Checkpoint
+from cardtrail.core.order import Checkpoint
 from cardtrail.errors import InputError, ParsingError
 
 MAX_BODY = 1_048_576
@@ -52,11 +52,13 @@ AnySource = Annotated[str, Meta(pattern=r"^(?:site|carrier|api|operator):[a-z0-9
 Carrier = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,40}\Z")]
 TrackingNumber = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+Code = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}\Z")]
 Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}\Z")]
 Text = Annotated[str, Meta(pattern=r"^[^\x00]{1,256}\Z")]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s\x00\"<>\\]{1,500}\Z")]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DATE = len("YYYY-MM-DD")
 
 
 class EventIn(msgspec.Struct, rename="camel", gc=False):
@@ -81,8 +83,8 @@ class EventIn(msgspec.Struct, rename="camel", gc=False):
     issuer_request_id: Name | None = None
     tracking_url: Url | None = None
     distribution_channel: Name | None = None
-    code: Line | None = None
-    status: Line | None = None
+    code: Code | None = None
+    status: Code | None = None
     message: Text | None = None
     location: Line | None = None
     estimated_delivery: str | None = None
@@ -103,16 +105,28 @@ _encoder = msgspec.json.Encoder()
 
 _PRODUCTION_KINDS = {kind.value: kind for kind in ProductionKind}
 _CARRIER_KINDS = {kind.value: kind for kind in CarrierKind}
+_HALF_LETTER = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u"
+    rb"(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+"""An escape of half a letter, as a text has that was cut inside an emoji: JSON, but no text."""
+
 # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def decode_batch(body: bytes) -> list[msgspec.Raw]:
-    """Return the raw elements of an ingest body. Raises ParsingError, or InputError naming `events`."""
+    """Return the raw elements of an ingest body. Raises ParsingError, or InputError naming `events`.
+
+    Half a letter would make the whole body unreadable; as a NUL, which no text may have, it rejects only its element.
+    """
     try:
         events = _batch.decode(body).events
     except msgspec.ValidationError as error:
         raise input_error_of(error) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        readable = _HALF_LETTER.sub(rb"\1\\u0000", body)
+        if readable != body:
+            return decode_batch(readable)
         raise ParsingError(_reason_of(error)) from None
     if not 1 <= len(events) <= MAX_BATCH:
         raise InputError("events", f"1 to {MAX_BATCH} events, got {len(events)}", "FIELD_INVALID_VALUE")
@@ -166,7 +180,7 @@ def _date(text: str | None, field: str) -> str | None:
     if text is None:
         return None
     try:
-        return (datetime.fromisoformat(text).date() if "T" in text else date.fromisoformat(text)).isoformat()
+        return (datetime.fromisoformat(text).date() if len(text) > _DATE else date.fromisoformat(text)).isoformat()
     except ValueError:
         raise InputError(field, "a date, YYYY-MM-DD") from None
 
@@ -241,6 +255,7 @@ def decode_events(bodies: list[bytes]) -> list[Event]:
 # ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@lru_cache(maxsize=16_384)
 def timestamp(at: int) -> str:
     """Return µs as ISO 8601 in UTC with milliseconds and `Z`, as published."""
     days, micros = divmod(at, 86_400_000_000)
@@ -313,7 +328,7 @@ def picture_of(operation: Operation) -> Picture:
     ))  # fmt: skip
     if operation.estimated_delivery is None and not operation.checkpoints:
         return Picture(published, b"")
-    shown = tuple(map(_checkpoint, operation.checkpoints[-MAX_CHECKPOINTS:]))
+    shown = tuple(map(_checkpoint, operation.checkpoints))
     extension = _encoder.encode(_Extension(operation.estimated_delivery, shown))
     return Picture(published, b"," + extension[1:-1])
 

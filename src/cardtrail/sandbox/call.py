@@ -17,7 +17,7 @@ INGEST_PATH = "/ingest/v1/events"
 BASE_PATH = "/banking/v1"
 RENEW_AFTER = 0.6
 """Part of a token's life after which a new one is fetched."""
-_AGAIN = frozenset({401, 408, 429, 500, 502, 503, 504})
+_AGAIN = frozenset({401, 408, 429, 503})
 """Answers after which the same call can succeed."""
 
 

@@ -20,17 +20,16 @@ from cardtrail.sandbox.story import Ordered, Story, events_of
 
 SLOTS = 6
 """Cards under way at once."""
-MAX_CARDS = 200
-"""Cards the fast slots order before they rest for good."""
+MAX_CARDS = 500
+"""Cards that are ordered before the fast slots rest for good, after three quarters of an hour or so."""
 MAX_ROUNDS = 500
 """Times the first card is ordered: about eight hours."""
-FIRST_PACE = 4.0
-"""Seconds between two events of the first card."""
-PACE = (1.0, 1.8)
-"""Seconds between two events of any other, drawn once per card."""
-FIRST_REST = 8.0
-REST = (20.0, 40.0)
-"""Seconds from the end of a story to the next order."""
+FIRST_PACE = (4.0, 4.0)
+PACE = (0.8, 2.4)
+"""Seconds between two events of the first card and of any other: from, to."""
+FIRST_REST = (8.0, 8.0)
+REST = (4.0, 16.0)
+"""Seconds from the end of a story to the next order: from, to."""
 RETRY_SECONDS = 1.0
 
 _OPENING = (Story.HAPPY, Story.HAPPY, Story.REWORK, Story.HOLD, Story.MISSED, Story.RETURNED)
@@ -51,10 +50,11 @@ class Feeder:
         self._run = f"sandbox-{time.time_ns() // 1_000_000:x}"
         self._cards = SLOTS
         self._orders = 0
+        self._taken = 0
         self.cards = [card_id_of(number) for number in range(1, SLOTS + 1)]
         """The card of each slot."""
         self.begun = asyncio.Event()
-        """Set when every slot has ordered its first card."""
+        """Set when as many orders as there are slots were taken."""
 
     async def run(self) -> None:
         """Play until all is told."""
@@ -65,13 +65,13 @@ class Feeder:
     async def _play_slot(self, slot: int) -> None:
         chance = Random(f"{self._seed}-{slot}")  # noqa: S311 -- a story is no secret
         story = _OPENING[slot]
+        pace, rest = (FIRST_PACE, FIRST_REST) if slot == 0 else (PACE, REST)
         for _ in range(MAX_ROUNDS):
-            pace = FIRST_PACE if slot == 0 else chance.uniform(*PACE)
             try:
                 await self._play(self.cards[slot], story, pace, chance)
             except Refused as error:
                 _log.error("story_ended_early", card=self.cards[slot], error=str(error))
-            await asyncio.sleep(FIRST_REST if slot == 0 else chance.uniform(*REST))
+            await asyncio.sleep(chance.uniform(*rest))
             if slot > 0:
                 if self._cards >= MAX_CARDS:
                     return
@@ -79,10 +79,10 @@ class Feeder:
                 self._cards += 1
                 self.cards[slot] = card_id_of(self._cards)
 
-    async def _play(self, card_id: str, story: Story, pace: float, chance: Random) -> None:
+    async def _play(self, card_id: str, story: Story, pace: tuple[float, float], chance: Random) -> None:
         order = await self._order(card_id, chance)
         for event in events_of(order, story, chance, datetime.now(UTC).date()):
-            await asyncio.sleep(pace)
+            await asyncio.sleep(chance.uniform(*pace))
             await self._report(event | {"occurredAt": datetime.now(UTC).isoformat(timespec="milliseconds")})
 
     async def _order(self, card_id: str, chance: Random) -> Ordered:
@@ -94,7 +94,8 @@ class Feeder:
             "encryptedData": encrypted_nothing(chance),
         }  # fmt: skip
         answer = await _insist(lambda: self._issuer.post(path, order))
-        if self._orders == SLOTS:
+        self._taken += 1
+        if self._taken == SLOTS:
             self.begun.set()
         return Ordered(self._issuer_id, card_id, answer["operationId"])
 

@@ -44,7 +44,7 @@ def folder_of(path: Path) -> Iterator[Folder]:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder.path / "sandbox.lock").open("w")
     except OSError as error:
-        raise SettingError(f"data: {error.strerror}: {folder.path}; choose another folder with --data") from None
+        raise SettingError(f"data: {error.strerror}: {folder.path}; choose another with --data") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

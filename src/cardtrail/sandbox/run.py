@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing, contextmanager, redirect_st
 import uvicorn
 from rich.console import Console
 
-from cardtrail.errors import SettingError, StoreUnavailable
+from cardtrail.errors import CardtrailError, SettingError, StoreUnavailable
 from cardtrail.platform.app import Platform, server_of
 from cardtrail.platform.logs import configure
 from cardtrail.platform.settings import Settings
@@ -26,6 +26,7 @@ PORT = 8080
 """The port that is tried first where none is asked for."""
 PORTS = 20
 """How many ports are tried from there."""
+MAX_PORT = 65_535
 DRAIN_SECONDS = 3
 
 
@@ -44,9 +45,10 @@ def run(folder: Folder, port: int | None, seed: int, console: Console) -> None:
 
 def listen(port: int | None) -> socket.socket:
     """Return a socket that listens on the port asked for, or on the first that is free. Raises SettingError."""
-    wanted = range(PORT, PORT + PORTS) if port is None else [port]
-    for each in wanted:
-        with suppress(OSError, OverflowError):
+    if port is not None and not 0 <= port <= MAX_PORT:
+        raise SettingError(f"port: 0 to {MAX_PORT} expected, not {port}")
+    for each in range(PORT, PORT + PORTS) if port is None else [port]:
+        with suppress(OSError):
             return socket.create_server((HOST, each))
     tried = str(port) if port is not None else f"{PORT} to {PORT + PORTS - 1}"
     raise SettingError(f"port: cannot listen on {tried}; something else may be there: choose another with --port")
@@ -98,9 +100,18 @@ async def _play(folder: Folder, root: str, parties: tuple[Pretender, Pretender],
         feeder = Feeder(ISSUER_ID, issuer, producer, seed)
         watch = Watch(ISSUER_ID, issuer, lambda: feeder.cards, screen)
         tell = Tell(folder, root, issuer, producer, screen)
+        await _together(feeder.run(), watch.run(), tell.run(feeder.begun))
+
+
+async def _together(*works: Coroutine[None, None, None]) -> None:
+    """Run works until all have ended or one has failed. Raises what it raised on purpose, or else a group."""
+    try:
         async with asyncio.TaskGroup() as group:
-            for work in (feeder.run(), watch.run(), tell.run(feeder.begun)):
+            for work in works:
                 group.create_task(work)
+    except ExceptionGroup as failed:
+        known = failed.subgroup(CardtrailError)
+        raise (failed if known is None else known.exceptions[0]) from None
 
 
 @asynccontextmanager
@@ -123,4 +134,4 @@ async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     try:
         await server.serve([listening])
     except SystemExit:
-        raise StoreUnavailable("the platform has not started; the last lines of sandbox.log tell why") from None
+        raise StoreUnavailable("the platform has not started; sandbox.log tells why") from None

@@ -22,10 +22,10 @@ _STYLES: dict[str, str] = {
 }  # fmt: skip
 ORDER_WIDTH = 8
 NARROW = 90
-"""Widest table without room for remarks, characters."""
+"""Widest table without room for remarks and wide gaps, characters."""
 SPARE = 4
 """Columns that stay free on the right, so that the terminal's own `^C` does not break a line."""
-_COLUMNS = {"card": 11, "order": ORDER_WIDTH, "production": 19, "shipment": 14, "since": 5, "way": WHOLE_WAY}
+_COLUMNS = {"card": 13, "order": ORDER_WIDTH, "production": 19, "shipment": 14, "since": 5, "way": WHOLE_WAY}
 """Widths in characters; the bar has one for each step."""
 
 
@@ -67,7 +67,8 @@ class LiveTable:
 
 def table_of(sights: Sequence[Sight], now: float, width: int) -> Table:
     """Return the cards as a table that keeps its shape on `width` characters; the remark takes what is left."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", width=width)
+    gap = 2 if width > NARROW else 1
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim", width=width)
     for name, least in _COLUMNS.items():
         table.add_column(name, no_wrap=True, min_width=least, justify="right" if name == "since" else "left")
     table.add_column("", no_wrap=True, ratio=1, style="dim")

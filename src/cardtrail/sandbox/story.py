@@ -51,6 +51,7 @@ _CARRIER_BEATS: dict[str, dict[str, str]] = {
     "returned": {"code": "RD", "message": "Given back to the sender"},
     "delivered": {"code": "ZU", "status": "Delivered", "message": "Delivered"},
 }
+_AT_THE_DOOR = frozenset({"out", "missed", "delivered"})
 _CENTRES = ("Leipzig", "Speyer", "Lahr", "Hagen", "Börnicke")
 _TOWNS = ("Köln", "Bremen", "Dresden", "Ulm", "Jena", "Lübeck")
 
@@ -63,20 +64,25 @@ class Ordered(msgspec.Struct, frozen=True):
     operation_id: str
 
     @property
+    def short_id(self) -> str:
+        """What its events are numbered by; no two orders share one."""
+        return self.operation_id[-12:]
+
+    @property
     def tracking_number(self) -> str:
-        """The number of its letter: no two orders share one, and it holds no long run of digits."""
-        return f"CT-{self.operation_id[-12:].upper()}-DE"
+        """The number of its letter."""
+        return f"CT-{self.short_id.upper()}-DE"
 
 
 def events_of(order: Ordered, story: Story, chance: Random, today: date) -> Iterator[dict[str, str]]:
     """Tell a story as events in the wire's form, all but `occurredAt`, which is known when each is sent."""
     centre, town = chance.choice(_CENTRES), chance.choice(_TOWNS)
     for number, beat in enumerate(PLOTS[story].split()):
-        event = {"eventId": f"{order.operation_id}.{number}"}
+        event = {"eventId": f"{order.short_id}.{number}"}
         if beat in _SITE_BEATS:
             yield event | _site_event(order, beat, today)
         else:
-            yield event | _carrier_event(order, beat, today) | {"location": centre if beat == "sorted" else town}
+            yield event | _carrier_event(order, beat, today) | {"location": town if beat in _AT_THE_DOOR else centre}
 
 
 def _site_event(order: Ordered, beat: str, today: date) -> dict[str, str]:

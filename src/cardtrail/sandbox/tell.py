@@ -5,7 +5,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import structlog
 
-from cardtrail.errors import CardtrailError
+from cardtrail.errors import CardtrailError, StoreUnavailable
 from cardtrail.sandbox.admit import ISSUER_ID
 from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, TOKEN_PATH, Caller
 from cardtrail.sandbox.feed import card_id_of
@@ -13,6 +13,8 @@ from cardtrail.sandbox.folder import Folder
 from cardtrail.sandbox.watch import Screen
 
 CARD_ID = card_id_of(1)
+BEGIN_SECONDS = 20.0
+"""Longest wait for the first orders."""
 
 _log = structlog.get_logger()
 
@@ -28,8 +30,14 @@ class Tell:
         self._screen = screen
 
     async def run(self, begun: asyncio.Event) -> None:
-        """Tell everything once `begun` is set, then the curl again whenever its token is a new one."""
-        await begun.wait()
+        """Tell everything once `begun` is set, then the curl again whenever its token is a new one.
+
+        Raises StoreUnavailable if it takes too long to begin.
+        """
+        try:
+            await asyncio.wait_for(begun.wait(), BEGIN_SECONDS)
+        except TimeoutError:
+            raise StoreUnavailable(f"no card could be ordered; {self._folder.log} tells why") from None
         self._write_env()
         self._screen.say(self._welcome())
         while True:

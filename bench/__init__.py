@@ -1,0 +1,1 @@
+"""Benchmarks of cardtrail beside its floors and peers; `bench/README.md` explains them."""

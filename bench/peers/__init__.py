@@ -1,0 +1,1 @@
+"""The same status endpoint, as other tools answer it."""

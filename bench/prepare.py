@@ -1,0 +1,142 @@
+"""Fills cardtrail's own databases: orders with pictures by its codec, and the two parties that call.
+
+`python -m bench.prepare URL ORDERS FOLDER`; the parties' keys are kept in FOLDER.
+The orders go in past ingest, which would take minutes, and come without their events, like orders that were sealed.
+"""
+
+import asyncio
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from joserfc.jwk import ECKey
+from psycopg import sql
+
+from bench import cards
+from bench.story import CARRIER_SOURCE, SITE
+from cardtrail.core.operation import Details, Operation, PictureOfShipment
+from cardtrail.core.status import OperationStatus, ProductionStatus, ShipmentStatus
+from cardtrail.db import Database, Row
+from cardtrail.platform.parties import MAX_RATE, Parties, PartyKind, Rights, new_party
+from cardtrail.platform.store import open_store
+from cardtrail.protocol.codec import answer_of, etag_of, picture_of
+
+PRODUCER_ID = "bench-site"
+COLUMNS = (
+    "issuer_id", "card_id", "requested_at", "operation_id", "sequence",
+    "change_no", "ended_at", "changed_at", "picture", "strict_length", "etag",
+)  # fmt: skip
+SEQUENCE = 7
+"""Visible changes that brought a prepared order to where it is."""
+
+
+def operation_of(number: int) -> Operation:
+    """Return the operation of a card that was shipped and is on its way."""
+    shipment = PictureOfShipment(
+        cards.CARRIER,
+        cards.tracking_number(number),
+        ShipmentStatus.IN_TRANSIT,
+        cards.MESSAGE,
+        cards.tracking_url(number),
+    )
+    return Operation(
+        operation_id=cards.operation_id(number),
+        status=OperationStatus.SUCCESSFUL,
+        start_time=cards.requested_at(number),
+        end_time=cards.shipped_at(number),
+        card_id=cards.card_id(number),
+        details=Details(ProductionStatus.SHIPPED, None, cards.DUE_DATE, cards.PRODUCTION_SITE, shipment=shipment),
+        input_file_name=cards.INPUT_FILE_NAME,
+        estimated_delivery=cards.ESTIMATED_DELIVERY,
+    )
+
+
+def rows(orders: int) -> Iterator[Row]:
+    """Yield one row of `operation` for every order, in the order of COLUMNS."""
+    now = time.time_ns() // 1_000
+    for number in range(orders):
+        operation = operation_of(number)
+        picture = picture_of(operation)
+        full = picture.sealed(SEQUENCE)
+        yield (
+            cards.ISSUER_ID, operation.card_id, operation.start_time, operation.operation_id, SEQUENCE,
+            number + 1, operation.end_time, now, full, picture.strict_length, etag_of(answer_of([full])),
+        )  # fmt: skip
+
+
+def tables(orders: int) -> Iterator[tuple[str, tuple[str, ...], Iterator[Row]]]:
+    """Yield (table, columns, rows) of everything that a stored order without events consists of."""
+    yield "operation", COLUMNS, rows(orders)
+    known = ((cards.ISSUER_ID, cards.operation_id(n), cards.card_id(n)) for n in range(orders))
+    yield "operation_ref", ("issuer_id", "operation_id", "card_id"), known
+    yield "card", ("issuer_id", "card_id"), ((cards.ISSUER_ID, cards.card_id(n)) for n in range(orders))
+    yield "issuer_counter", ("issuer_id", "change_no"), iter([(cards.ISSUER_ID, orders)])
+
+
+def fill_sqlite(file: Path, orders: int) -> None:
+    """Insert all orders in one transaction, in memory as far as it goes, then write it all down."""
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA cache_size=-2000000")
+    with connection:
+        for table, columns, coming in tables(orders):
+            marks = ", ".join("?" * len(columns))
+            connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", coming)  # noqa: S608
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def fill_postgres(url: str, orders: int) -> None:
+    """Copy all orders, then let the server settle."""
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        for table, columns, coming in tables(orders):
+            names = sql.SQL(", ").join(map(sql.Identifier, columns))
+            statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
+            with cursor.copy(statement) as copy:
+                for row in coming:
+                    copy.write_row(row)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
+
+
+async def register(db: Database, folder: Path) -> None:
+    """Register the issuer that reads and the producer that ingests; their keys go to `folder`.
+
+    Their rate is the highest there is: the limit is kept on every call, but must not be what is measured.
+    """
+    parties = Parties(db, lambda: time.time_ns() // 1_000)
+    issuer = new_party(PartyKind.ISSUER, cards.ISSUER_ID, Rights(rate=MAX_RATE))
+    rights = Rights(issuers=frozenset({cards.ISSUER_ID}), sources=frozenset({SITE, CARRIER_SOURCE}), rate=MAX_RATE)
+    for party in (issuer, new_party(PartyKind.PRODUCER, PRODUCER_ID, rights)):
+        key = key_of(party.party_id, folder)
+        await parties.add(party, "operator:bench")
+        public = key.as_pem(private=False).decode()
+        await parties.add_key(party.party_id, public, "operator:bench", kid="bench")
+
+
+def key_of(party_id: str, folder: Path) -> ECKey:
+    """Return the party's private key, made when first asked for."""
+    file = folder / f"{party_id}.key"
+    if not file.exists():
+        file.write_bytes(ECKey.generate_key("P-256").as_pem(private=True))
+    return ECKey.import_key(file.read_bytes())
+
+
+def prepare(url: str, orders: int, folder: Path) -> None:
+    """Make and fill the database at `url`, with the parties registered as an operator would."""
+    db = open_store(url)
+    try:
+        asyncio.run(register(db, folder))
+    finally:
+        db.close()
+    if url.startswith("sqlite:///"):
+        fill_sqlite(Path(url.removeprefix("sqlite:///")), orders)
+    else:
+        fill_postgres(url, orders)
+
+
+if __name__ == "__main__":
+    prepare(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,78 @@
+"""Pages of the documentation that are made from the code: `python -m tests.pages` writes them, a test compares them."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from cardtrail.cli.commands import app
+from cardtrail.cli.party import Where
+from cardtrail.core.status import TRANSITIONS, diagram
+from cardtrail.platform.settings import PREFIX, described
+
+DOCS = Path(__file__).parents[1] / "docs"
+_MADE = "<!-- Made from the code by `python -m tests.pages`; a change here is overwritten. -->\n"
+
+
+def state_page() -> str:
+    """The stages of an order: the diagram, and the whole table."""
+    return f"""# The stages of an order
+
+{_MADE}
+What a site or a carrier can report, and where it leads. Every arrow is a step of the table below; its theory stands in
+[core/status.py](../src/cardtrail/core/status.py).
+
+```mermaid
+{diagram()}```
+
+| from ╲ to | {" | ".join(f"`{then}`" for then in TRANSITIONS)} |
+|---|{"---|" * len(TRANSITIONS)}
+{"".join(_row(str(now), [str(move) for move in row.values()]) for now, row in TRANSITIONS.items())}
+| mark | |
+|---|---|
+| `>` | a step: the next thing that can happen |
+| `+` | a skip: legal, the stages between are marked *inferred* |
+| `=` | said again: no move, new details are taken |
+| `.` | an anomaly: kept on the order and shown, moves nothing, is never an error |
+"""
+
+
+def _row(now: str, marks: list[str]) -> str:
+    return f"| `{now}` | {' | '.join(f'`{mark}`' for mark in marks)} |\n"
+
+
+def settings_page() -> str:
+    """Every setting of the service."""
+    rows = "".join(
+        f"| `--{setting.name.replace('_', '-')}` | `{PREFIX}{setting.name.upper()}` "
+        f"| {f'`{setting.default}`' if setting.default != '' else ''} | {setting.text} |\n"
+        for setting in described()
+    )
+    return f"""# Settings
+
+{_MADE}
+`cardtrail serve` takes each from its option, else from the environment, else the default. They are read once, at the
+start. The other commands that open a store read `CARDTRAIL_DATABASE` too.
+
+| option | environment | default | meaning |
+|---|---|---|---|
+{rows}"""
+
+
+def commands_page() -> str:
+    """Every command with its options, as `--help` tells them."""
+    text = re.sub(
+        r"^(cardtrail [a-z ]*)-m \S+ ", r"\1", app.generate_docs(), flags=re.MULTILINE
+    )  # how Python was started
+    body = text[text.index("**Commands**") :].replace(f"[default: {Where().actor}]", "[default: operator:YOU]")
+    return f"# Commands\n\n{_MADE}\n{body.rstrip()}\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "state.md": state_page,
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page())

@@ -1,0 +1,92 @@
+"""The sandbox put together: ports, tokens that are renewed in time, a server that does not start."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cardtrail.errors import SettingError
+from cardtrail.platform.app import Platform
+from cardtrail.platform.settings import Settings
+from cardtrail.sandbox import run
+from cardtrail.sandbox.admit import admit
+from cardtrail.sandbox.call import Caller, client
+from cardtrail.sandbox.folder import Folder, default_folder, folder_of
+from cardtrail.sandbox.tell import Tell
+from cardtrail.sandbox.watch import Sight
+
+
+class Heard:
+    """A screen that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def show(self, sights: Sequence[Sight], changed: Sequence[Sight]) -> None:
+        raise AssertionError(sights, changed)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_a_port_that_is_asked_for_and_taken_is_an_error() -> None:
+    with contextlib.closing(run.listen(0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingError, match=f"cannot listen on {port}"):
+            run.listen(port)
+
+
+def test_without_a_wish_the_next_free_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.closing(run.listen(0)) as taken:
+        monkeypatch.setattr(run, "PORT", taken.getsockname()[1])
+        with contextlib.closing(run.listen(None)) as found:
+            assert 0 < found.getsockname()[1] - run.PORT < run.PORTS
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_cannot_be_is_an_error(port: int) -> None:
+    with pytest.raises(SettingError, match="port"):
+        run.listen(port)
+
+
+def test_tokens_are_renewed_in_the_file_and_in_the_curl(tmp_path: Path) -> None:
+    asyncio.run(_tokens_are_renewed(tmp_path))
+
+
+async def _tokens_are_renewed(tmp_path: Path) -> None:
+    heard, listening = Heard(), run.listen(0)
+    root = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with folder_of(tmp_path) as folder:
+        platform = Platform(Settings(database=folder.database))
+        parties = await admit(platform.db)
+        async with run._serving(platform, listening), client() as http:
+            issuer, producer = (Caller(http, root, party) for party in parties)
+            tell = Tell(folder, root, issuer, producer, heard)
+            assert await tell.run_once() == 2
+            assert await tell.run_once() == 0
+            old = issuer.token
+            issuer._renew_at = 0.0
+            assert await tell.run_once() == 1
+        assert issuer.token != old
+        assert f"ACCESS_TOKEN={issuer.token}\n" in folder.env.read_text()
+        assert issuer.token in heard.said[-1]
+        assert old not in heard.said[-1]
+
+
+def test_what_an_earlier_run_left_in_the_folder_is_not_taken_for_news(tmp_path: Path) -> None:
+    Folder(tmp_path).write_env({"ACCESS_TOKEN": "old"})
+    with folder_of(tmp_path) as folder:
+        assert not folder.env.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match="file/sandbox; choose another"), folder_of(tmp_path / "file/sandbox"):
+        pass
+
+
+def test_the_default_folder_is_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_folder() == tmp_path / "cardtrail-sandbox"
