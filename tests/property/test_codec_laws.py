@@ -12,7 +12,7 @@ from cardtrail.core.event import CarrierKind, Event, ProductionKind
 from cardtrail.core.operation import operation_of
 from cardtrail.core.order import project
 from cardtrail.core.status import OperationStatus, ProductionStatus, ShipmentStatus
-from cardtrail.errors import InputError, ParsingError
+from cardtrail.errors import InputError
 from cardtrail.protocol.codec import (
     EARLIEST,
     LATEST,
@@ -133,16 +133,20 @@ def test_a_good_event_with_a_broken_byte_is_refused_or_harmless(event: dict[str,
 def test_a_batch_is_cut_or_refused_whatever_is_in_it(elements: list[bytes], tail: bytes) -> None:
     try:
         parts = decode_batch(b'{"events":[%b]%b}' % (b",".join(elements), tail))
-    except ParsingError as error:
-        answered(error)
     except InputError as error:
-        assert error.field == "events"
+        answered(error)
     else:
         for part in parts:
             survives(bytes(part))
 
 
-@given(st.lists(st.text(st.characters(codec=None, categories=["Cs", "Ll"]), max_size=4), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.text(st.characters(codec=None, categories=["Cs", "Ll"], max_codepoint=0xFFFF), max_size=4),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_halves_of_letters_void_no_neighbour(texts_cut: list[str]) -> None:
     elements = [
         b'{"reason":"%b"}' % text.encode("ascii", "backslashreplace").replace(b"\\x", b"\\u00") for text in texts_cut
@@ -162,7 +166,7 @@ def test_a_good_event_is_kept_whole(members: dict[str, Any]) -> None:
     assert event.occurred_at == instant(datetime.fromisoformat(members["occurredAt"]))
 
 
-@given(stories())
+@given(stories)
 def test_stored_events_come_back_as_they_were(events: list[Event]) -> None:
     assert decode_events([encode_event(event) for event in events]) == events
 
@@ -196,7 +200,7 @@ def no_nulls(value: object) -> bool:
     return all(map(no_nulls, value)) if isinstance(value, list) else value is not None
 
 
-@given(stories())
+@given(stories)
 def test_what_is_published_has_the_contracts_members_and_no_others(events: list[Event]) -> None:
     for order in project(events).orders:
         published = msgspec.json.decode(picture_of(operation_of(order)).published)
@@ -213,7 +217,7 @@ def test_what_is_published_has_the_contracts_members_and_no_others(events: list[
         assert no_nulls(published)
 
 
-@given(stories(), st.integers(1, 10**9))
+@given(stories, st.integers(1, 10**9))
 def test_the_strict_form_is_what_was_published(events: list[Event], sequence: int) -> None:
     for order in project(events).orders:
         picture = picture_of(operation_of(order))
@@ -227,7 +231,7 @@ def test_the_strict_form_is_what_was_published(events: list[Event], sequence: in
         assert no_nulls(extension)
 
 
-@given(stories(), st.randoms(use_true_random=False))
+@given(stories, st.randoms(use_true_random=False))
 def test_the_same_events_give_the_same_bytes(events: list[Event], chance: Any) -> None:
     pictures = [picture_of(operation_of(order)) for order in project(events).orders]
     chance.shuffle(events)

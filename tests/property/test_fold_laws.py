@@ -10,7 +10,7 @@ from cardtrail.core.event import CarrierEvent, Event, ProductionEvent, Productio
 from cardtrail.core.operation import Operation, operation_of
 from cardtrail.core.order import SECOND, Order, instant_of, operation_id_of, project
 from cardtrail.core.status import RANK, OperationStatus, ProductionStatus, ShipmentStatus
-from tests.property.stories import ABOUT, DAY, scans, site_events, stories
+from tests.property.stories import ABOUT, DAY, changed, scans, site_events, stories, stories_of_one_order
 
 S = ProductionStatus
 STAGES = {stage.value for stage in S}
@@ -40,14 +40,14 @@ def shown(order: Order) -> Operation:
     return operation_of(order)
 
 
-@given(stories(), st.randoms(use_true_random=False))
+@given(stories, st.randoms(use_true_random=False))
 def test_an_order_depends_neither_on_arrival_nor_on_repetition(events: list[Event], chance: Random) -> None:
     again = [*events, *chance.choices(events, k=len(events))]
     chance.shuffle(again)
     assert project(again) == project(events)
 
 
-@given(stories())
+@given(stories)
 def test_no_event_is_ever_lost(events: list[Event]) -> None:
     projection = project(events)
     at_home, waiting, out = set(projection.home), [event.key for event in projection.waiting], retracted(events)
@@ -57,7 +57,7 @@ def test_no_event_is_ever_lost(events: list[Event]) -> None:
     assert sum(order.site_events + order.carrier_events for order in projection.orders) == len(at_home)
 
 
-@given(stories())
+@given(stories)
 def test_without_a_request_every_event_waits(events: list[Event]) -> None:
     others = [event for event in events if not (isinstance(event, ProductionEvent) and event.kind == "requested")]
     projection = project(others)
@@ -65,7 +65,7 @@ def test_without_a_request_every_event_waits(events: list[Event]) -> None:
     assert {event.key for event in projection.waiting} == set(facts(others)) - retracted(others)
 
 
-@given(stories())
+@given(stories)
 def test_an_event_that_names_an_operation_belongs_to_it_or_waits(events: list[Event]) -> None:
     projection = project(events)
     known = {order.operation_id for order in projection.orders}
@@ -74,7 +74,7 @@ def test_an_event_that_names_an_operation_belongs_to_it_or_waits(events: list[Ev
             assert projection.home.get(event.key) == (event.operation_id if event.operation_id in known else None)
 
 
-@given(stories())
+@given(stories)
 def test_every_request_has_its_order_and_orders_come_newest_first(events: list[Event]) -> None:
     orders = project(events).orders
     begun = {
@@ -86,7 +86,7 @@ def test_every_request_has_its_order_and_orders_come_newest_first(events: list[E
     assert ages == sorted(ages, reverse=True)
 
 
-@given(stories())
+@given(stories)
 def test_an_order_is_made_of_its_own_events_alone(events: list[Event]) -> None:
     projection = project(events)
     for order in projection.orders:
@@ -97,7 +97,7 @@ def test_an_order_is_made_of_its_own_events_alone(events: list[Event]) -> None:
         assert project(own).orders == (order,)
 
 
-@given(stories())
+@given(stories)
 def test_a_timeline_begins_with_the_request_and_never_runs_backwards(events: list[Event]) -> None:
     for order in project(events).orders:
         assert (order.timeline[0].status, order.timeline[0].at) == (S.REQUESTED, order.requested_at)
@@ -106,7 +106,7 @@ def test_a_timeline_begins_with_the_request_and_never_runs_backwards(events: lis
         assert order.timeline[-1].at <= max(told, order.requested_at)
 
 
-@given(stories())
+@given(stories)
 def test_the_rank_of_the_stage_never_goes_back_but_for_rework(events: list[Event]) -> None:
     for order in project(events).orders:
         stages = [ProductionStatus(step.status) for step in order.timeline if step.status in STAGES]
@@ -115,7 +115,7 @@ def test_the_rank_of_the_stage_never_goes_back_but_for_rework(events: list[Event
             assert RANK[then] > RANK[now] or (now, then) == (S.EXCEPTION, S.ONGOING)
 
 
-@given(stories())
+@given(stories)
 def test_an_operation_has_an_end_exactly_when_it_has_ended(events: list[Event]) -> None:
     for order in project(events).orders:
         drawn = shown(order)
@@ -126,7 +126,7 @@ def test_an_operation_has_an_end_exactly_when_it_has_ended(events: list[Event]) 
         assert order.hold is None or drawn.status is not OperationStatus.FAILED
 
 
-@given(stories(), st.lists(st.one_of(site_events(), scans()), min_size=1, max_size=6))
+@given(stories, st.lists(st.one_of(site_events, scans), min_size=1, max_size=6))
 def test_delivered_returned_and_cancelled_absorb(
     events: list[Event], later: list[ProductionEvent | CarrierEvent]
 ) -> None:
@@ -147,15 +147,12 @@ def test_delivered_returned_and_cancelled_absorb(
 
 def told_later(event: ProductionEvent | CarrierEvent, order: Order, end: int, number: int) -> Event:
     """Return an event that happens to an order after everything else; of a site's, without a parcel."""
-    members = {name: getattr(event, name) for name in event.__struct_fields__} | ABOUT
-    members |= {"event_id": f"later-{number}", "operation_id": order.operation_id}
-    members |= {"occurred_at": end + number, "recorded_at": end + number}
-    if isinstance(event, ProductionEvent):
-        members |= {"carrier": None, "tracking_number": None}
-    return type(event)(**members)
+    parcel = {"carrier": None, "tracking_number": None} if isinstance(event, ProductionEvent) else {}
+    about = ABOUT | {"event_id": f"later-{number}", "operation_id": order.operation_id}
+    return changed(event, **about, **parcel, occurred_at=end + number, recorded_at=end + number)
 
 
-@given(stories(most_orders=1, retracted=False))
+@given(stories_of_one_order)
 def test_an_anomaly_moves_nothing(events: list[Event]) -> None:
     (order,) = project(events).orders
     wrong = {(anomaly.source, anomaly.event_id) for anomaly in order.anomalies if anomaly.code == "OUT_OF_TURN"}
@@ -165,7 +162,7 @@ def test_an_anomaly_moves_nothing(events: list[Event]) -> None:
     assert without.timeline == order.timeline
 
 
-@given(stories())
+@given(stories)
 def test_an_anomaly_names_an_event_of_its_order(events: list[Event]) -> None:
     projection = project(events)
     for order in projection.orders:
@@ -177,7 +174,7 @@ def test_an_anomaly_names_an_event_of_its_order(events: list[Event]) -> None:
                 assert projection.home[key] == order.operation_id
 
 
-@given(stories())
+@given(stories)
 def test_nothing_happens_after_we_have_heard_of_it(events: list[Event]) -> None:
     heard = max(event.recorded_at for event in events)
     for order in project(events).orders:

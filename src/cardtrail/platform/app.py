@@ -1,7 +1,9 @@
 """The wiring: settings in, a running service out. Nothing else knows how the parts are put together."""
 
 import asyncio
+import gc
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -24,6 +26,8 @@ from cardtrail.platform.sweep import Sweep
 from cardtrail.platform.tls import uvicorn_options
 from cardtrail.platform.tokens import Tokens
 
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter while another one waits."""
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open."""
 MAX_CONNECTIONS = 4_096
@@ -57,6 +61,7 @@ class Platform:
         """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
         await self.signing.run_once()
         await self.registry.run_once()
+        _tune()
         self._loops = [
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
@@ -72,6 +77,18 @@ class Platform:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.ingest.drain()
         self.db.close()
+
+
+def _tune() -> None:
+    """Keep the collector and the writing thread from stalling answers.
+
+    What was loaded at the start lives for ever: no collection needs to walk it. And a thread that waits for the
+    interpreter asks for it sooner than after the default 5 ms, or each of the writer's many short calls into SQLite
+    would cost it that long while the event loop is busy.
+    """
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 async def _run(run_once: Callable[[], Awaitable[int]], pause: float) -> None:

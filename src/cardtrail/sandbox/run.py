@@ -56,10 +56,10 @@ def listen(port: int | None) -> socket.socket:
 
 @contextmanager
 def _logging_to(folder: Folder) -> Iterator[None]:
-    """Write all log lines to the folder, so that they do not disturb the table."""
+    """Write what goes wrong to the folder, so that it does not disturb the table."""
     with folder.log.open("w", buffering=1) as log:
         with redirect_stderr(log):  # `configure` takes what standard error is at that moment
-            configure("info")
+            configure("warning")  # a line a request would fill the disk of a demo that is left running
         yield
 
 
