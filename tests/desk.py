@@ -109,14 +109,26 @@ def desk(url: str, may_reach: MayReach = lambda _sender, _issuer: True) -> Itera
         opened.close()
 
 
-def execute(url: str, statement: str) -> list[Row]:
-    """Run one statement on a connection of its own, past everything of ours; return its rows."""
+@contextmanager
+def connected(url: str) -> Iterator[Callable[[str], list[Row]]]:
+    """Open a connection past everything of ours; yield a function that runs one statement and returns its rows."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
-            return connection.execute(statement).fetchall()
+            yield lambda statement: connection.execute(statement).fetchall()
+        return
     with psycopg.connect(url, autocommit=True) as server:
-        cursor = server.execute(statement)
-        return cursor.fetchall() if cursor.description else []
+
+        def run(statement: str) -> list[Row]:
+            cursor = server.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+        yield run
+
+
+def execute(url: str, statement: str) -> list[Row]:
+    """Run one statement on a connection of its own; return its rows."""
+    with connected(url) as run:
+        return run(statement)
 
 
 def set_default(url: str, setting: str, value: str) -> None:
@@ -125,15 +137,14 @@ def set_default(url: str, setting: str, value: str) -> None:
     execute(url, f"ALTER DATABASE {name} SET {setting} = '{value}'")
 
 
-def tables(url: str) -> list[str]:
-    """Return the names of all tables."""
-    if url.startswith("sqlite"):
-        found = execute(url, "SELECT name FROM sqlite_schema WHERE type = 'table'")
-    else:
-        found = execute(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    return sorted(row[0] for row in found)
+_TABLES = {
+    "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table'",
+    "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
+}
 
 
 def dump(url: str) -> dict[str, list[Row]]:
     """Return every row of every table, sorted."""
-    return {table: sorted(execute(url, f"SELECT * FROM {table}"), key=repr) for table in tables(url)}  # noqa: S608 - our own
+    with connected(url) as run:
+        names = sorted(row[0] for row in run(_TABLES[url.split(":", 1)[0]]))
+        return {name: sorted(run(f"SELECT * FROM {name}"), key=repr) for name in names}  # noqa: S608 - our own

@@ -126,7 +126,8 @@ async def _register(url: str) -> None:
             new_party(PartyKind.PRODUCER, PRODUCER, producer),
         ):
             await parties.add(party, "test")
-            await parties.add_key(party.party_id, _KEYS[party.party_id].as_pem(private=False).decode(), "test", kid="k1")
+            key = _KEYS[party.party_id].as_pem(private=False).decode()
+            await parties.add_key(party.party_id, key, "test", kid="k1")
     finally:
         db.close()
 
@@ -144,7 +145,7 @@ def serving(url: str, folder: Path, *options: str) -> Iterator[Service]:
         "--secret-key-file", str(secret), *options,
     ]  # fmt: skip
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 - our own command
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     service = Service(process, port, log)
     try:
         _wait_until_ready(service)

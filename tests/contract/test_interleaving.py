@@ -8,19 +8,18 @@ import random
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import msgspec
-import psycopg
 import pytest
 
 from cardtrail.db import Row, Transaction
 from cardtrail.platform.ingest import item_of
 from cardtrail.platform.record import Item, Outcome
 from cardtrail.platform.sweep import DAY, _drop_waiting
-from tests.desk import EVERYONE, NOW, Desk, desk, dump, execute, set_default
+from tests.desk import EVERYONE, NOW, Desk, connected, desk, dump, execute, set_default
 from tests.events import event
 from tests.service import ISSUER, OTHER_ISSUER
 
@@ -80,9 +79,9 @@ class Watch:
         if self._url.startswith("sqlite"):
             await asyncio.to_thread(self._begun.wait, PATIENCE)
             return
-        with psycopg.connect(self._url, autocommit=True) as server:
-            while not other.done() and not server.execute(_BLOCKED).fetchall():
-                await asyncio.to_thread(server.execute, "SELECT 1")
+        with connected(self._url) as run:
+            while not other.done() and not run(_BLOCKED):
+                await asyncio.to_thread(run, "SELECT 1")
 
 
 _BLOCKED = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -202,9 +201,11 @@ def test_ingest_does_not_depend_on_the_databases_own_isolation(postgres_url: str
     """Was a bug: with `repeatable read` as the default, whoever had waited for a card did not see what came before."""
     set_default(postgres_url, "default_transaction_isolation", "repeatable read")
     with desk(postgres_url) as one, desk(postgres_url) as two:
-        for n in range(1, 9):
-            one.run(interleave(one, two, recording(one, early("card", n)), recording(two, order("card", n)), n))
-            assert one.stage(f"card-{n}") == "CARD_PROD_READY", n
+        for n in range(2, 9):
+            one.tell(*early("card", n))
+            more = recording(one, [event("started", f"card-{n}", hours=2)])
+            one.run(interleave(one, two, more, recording(two, order("card", n)), n))
+            assert one.stage(f"card-{n}") == "CARD_PROD_ONGOING", n
 
 
 # ── rings of locks
@@ -281,20 +282,13 @@ def looking(url: str) -> Iterator[list[list[Row]]]:
     looks: list[list[Row]] = []
     done = threading.Event()
 
-    def look(run: Callable[[], list[Row]]) -> None:
-        while not done.is_set():
-            looks.append(run())
-        looks.append(run())
+    def look() -> None:
+        with connected(url) as run:
+            while not done.is_set():
+                looks.append(run(_LOOK))
+            looks.append(run(_LOOK))
 
-    def connected() -> None:
-        if url.startswith("sqlite"):
-            with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-                look(lambda: connection.execute(_LOOK).fetchall())
-        else:
-            with psycopg.connect(url, autocommit=True) as connection:
-                look(lambda: connection.execute(_LOOK).fetchall())
-
-    thread = threading.Thread(target=connected)
+    thread = threading.Thread(target=look)
     thread.start()
     try:
         yield looks

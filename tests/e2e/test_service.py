@@ -8,12 +8,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from cardtrail.platform.store import open_store
 from tests.events import event
 from tests.service import ISSUER, OTHER_ISSUER, PATIENCE, Service, register_parties, serving
 
-STORY = (
+STORY: tuple[tuple[str, dict[str, Any]], ...] = (
     ("requested", {}), ("prepared", {"dueDate": "2026-01-12"}), ("ready", {"productionSite": "North"}),
     ("started", {}), ("done", {}), ("shipped", {"carrier": "dhl", "trackingNumber": "JD0001"}),
 )  # fmt: skip
@@ -32,7 +33,7 @@ def test_a_card_is_followed_from_its_order_to_its_delivery(database_url: str, tm
         services = [stack.enter_context(serving(database_url, tmp_path)) for _ in range(2)]
         seen = []
         for step, (kind, members) in enumerate(STORY):
-            results = services[step % 2].ingest(event(kind, "card-1", hours=step, **members))
+            results = services[step % 2].ingest(event(kind, "card-1", hours=step) | members)
             assert [result["result"] for result in results] == ["accepted"]
             seen.append(stage_of(services[1 - step % 2], "card-1"))
         assert seen == [
@@ -102,7 +103,7 @@ def test_a_crossed_pair_of_issuer_and_card_never_meets_in_concurrent_reads(datab
         for issuer in (ISSUER, OTHER_ISSUER):
             for card in ("card-a", "card-b"):
                 about = {"issuerId": issuer, "productionSite": f"{issuer}/{card}"}
-                service.ingest(event("requested", card, **about))
+                service.ingest(event("requested", card) | about)
         tokens = {issuer: service.token("d1-api:physical-card:read", issuer) for issuer in (ISSUER, OTHER_ISSUER)}
 
         def read(number: int) -> bool:
@@ -119,13 +120,13 @@ def test_a_file_of_100000_events_goes_in_twice_and_nothing_moves_the_second_time
     url = f"sqlite:///{tmp_path}/cardtrail.db"
     file = tmp_path / "events.jsonl"
     with file.open("w") as lines:
-        for kind, members in STORY[:5]:
+        for hours, (kind, members) in enumerate(STORY[:5]):
             for card in range(20_000):
-                lines.write(json.dumps(event(kind, f"card-{card}", hours=STORY.index((kind, members)), **members)) + "\n")
+                lines.write(json.dumps(event(kind, f"card-{card}", hours=hours) | members) + "\n")
     command = [sys.executable, "-m", "cardtrail", "ingest", str(file), "--database", url]
-    first = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)  # noqa: S603 - our own
+    first = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     before = sequences(url)
-    second = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)  # noqa: S603 - our own
+    second = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert first.stdout.strip() == "100,000 accepted, 0 duplicate, 0 rejected"
     assert second.stdout.strip() == "0 accepted, 100,000 duplicate, 0 rejected"
     assert sequences(url) == before

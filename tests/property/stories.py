@@ -81,7 +81,7 @@ retractions = st.builds(_retraction, st.integers(0, MAX_EVENTS + 2), st.sampled_
 
 
 def _request(members: tuple[str | None, str | None], times: _Members) -> ProductionEvent:
-    told = {"operation_id": members[0], "distribution_channel": members[1]}
+    told: _Members = {"operation_id": members[0], "distribution_channel": members[1]}
     return ProductionEvent(kind=ProductionKind.REQUESTED, **ABOUT, **told, **times)
 
 

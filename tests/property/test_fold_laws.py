@@ -63,6 +63,7 @@ def test_without_a_request_every_event_waits(events: list[Event]) -> None:
     projection = project(others)
     assert (projection.orders, projection.home) == ((), {})
     assert {event.key for event in projection.waiting} == set(facts(others)) - retracted(others)
+    assert project(reversed(others)) == projection
 
 
 @given(stories)

@@ -77,7 +77,10 @@ def open_database(url: str, queries: str) -> Database:
     if scheme == "sqlite":
         from cardtrail.db.sqlite import SqliteDatabase  # noqa: PLC0415 -- only the engine in use is imported
 
-        return SqliteDatabase(Path(url.removeprefix("sqlite:///")), queries)
+        path = url.removeprefix("sqlite:///")
+        if path in {"", ":memory:", url}:  # every connection would get a memory of its own
+            raise SettingError("database: sqlite:///path of a file expected")
+        return SqliteDatabase(Path(path), queries)
     if scheme in {"postgresql", "postgres"}:
         from cardtrail.db.postgres import PostgresDatabase  # noqa: PLC0415 -- an extra; not everyone installs it
 

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 BODY_SECONDS = 30.0
 """Longest time a client may take to send its body."""
 
+MAX_THROWN_AWAY = 8 * MAX_BODY
+"""How much of a body that is too large is read and thrown away: who still sends cannot read the answer."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 _log = structlog.get_logger()
 
@@ -76,23 +79,24 @@ def caller_of(request: Request, scope: str, issuer_id: str | None = None) -> Pri
 
 
 async def body_of(request: Request) -> bytes:
-    """Return the body, read no further than the limit. Raises HTTPException 408, 413 or 415."""
+    """Return the body, kept no further than the limit. Raises HTTPException 408, 413 or 415."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, "application/json is expected")
-    if int(request.headers.get("content-length") or 0) > MAX_BODY:
-        raise HTTPException(413, f"at most {MAX_BODY} bytes")
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for part in request.stream():
                 size += len(part)
-                if size > MAX_BODY:
-                    raise HTTPException(413, f"at most {MAX_BODY} bytes")
-                parts.append(part)
+                if size <= MAX_BODY:
+                    parts.append(part)
+                elif size > MAX_THROWN_AWAY:
+                    break
     except TimeoutError:
         raise HTTPException(408, f"the body did not come within {BODY_SECONDS:.0f} seconds") from None
+    if size > MAX_BODY:
+        raise HTTPException(413, f"at most {MAX_BODY} bytes")
     return b"".join(parts)
 
 

@@ -29,7 +29,7 @@ def _masked_digits(digits: str) -> str:
 
 def _mask(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask every value of a line; a line in which something was masked says so, for an alert."""
-    for name, value in event.items():
+    for name, value in list(event.items()):
         if name in _SECRET:
             event[name] = "***"
         elif isinstance(value, str):

@@ -103,19 +103,20 @@ def members_of(body: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         text = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise ParsingError(text[:200]) from None
-    if _depth(decoded) > MAX_DEPTH:
+    if _is_too_deep(decoded):
         raise ParsingError(f"nested deeper than {MAX_DEPTH}")
     return decoded
 
 
-def _depth(value: object) -> int:
+def _is_too_deep(value: object) -> bool:
+    """Tell whether objects and lists are nested deeper than the limit."""
     level: list[object] = [value]
-    depth = 0
-    while level and depth <= MAX_DEPTH:
-        depth += 1
+    for _ in range(MAX_DEPTH):
         inner = [part for part in level if isinstance(part, dict | list)]
+        if not inner:
+            return False
         level = [child for part in inner for child in (part.values() if isinstance(part, dict) else part)]
-    return depth - 1
+    return any(isinstance(part, dict | list) for part in level)
 
 
 class Orders:
