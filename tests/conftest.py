@@ -11,7 +11,7 @@ import pytest
 
 from tests import engines
 from tests.events import event
-from tests.service import Service, register_parties, serving
+from tests.serving import Service, register_parties, serving
 
 # Nothing here is a timed test: a slow machine is no failure.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)

@@ -14,7 +14,7 @@ from cardtrail.platform.ingest import Ingest, Result, Sender
 from cardtrail.platform.record import MayReach
 from cardtrail.platform.store import open_store
 from cardtrail.platform.sweep import DAY, Sweep
-from tests.service import ISSUER
+from tests.serving import ISSUER
 
 NOW = 1_772_323_200_000_000
 """2026-03-01, µs: some weeks after the events of `tests.events`."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from tests.service import ISSUER
+from tests.serving import ISSUER
 
 BEGIN = datetime(2026, 1, 5, 8, tzinfo=UTC)
 _numbers = count(1)

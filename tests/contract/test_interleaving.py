@@ -21,7 +21,7 @@ from cardtrail.platform.record import Item, Outcome
 from cardtrail.platform.sweep import DAY, _drop_waiting
 from tests.desk import EVERYONE, NOW, Desk, connected, desk, dump, execute, set_default
 from tests.events import event
-from tests.service import ISSUER, OTHER_ISSUER
+from tests.serving import ISSUER, OTHER_ISSUER
 
 PATIENCE = 60.0
 """Longest wait for another thread, seconds; only a broken test ever waits so long."""

@@ -17,7 +17,7 @@ import yaml
 from cardtrail.platform.apidocs import METHODS, document
 from cardtrail.platform.http import ROUTES
 from tests.events import event
-from tests.service import ISSUER, Service, register_parties, serving
+from tests.serving import ISSUER, Service, register_parties, serving
 
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 CONTRACT: dict[str, Any] = yaml.safe_load(document())

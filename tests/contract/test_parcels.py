@@ -9,7 +9,7 @@ from cardtrail.platform import record
 from cardtrail.platform.ingest import Sender
 from tests.desk import ALL, Desk, desk, execute
 from tests.events import event
-from tests.service import ISSUER, OTHER_ISSUER
+from tests.serving import ISSUER, OTHER_ISSUER
 
 PARCEL = {"carrier": "dhl", "trackingNumber": "T1"}
 DAY = 24

@@ -13,7 +13,7 @@ from cardtrail.platform.record import Item
 from cardtrail.protocol.codec import picture_of
 from tests.desk import ALL, EVERYONE, NOW, Desk, desk, dump, execute
 from tests.events import event
-from tests.service import ISSUER, OTHER_ISSUER
+from tests.serving import ISSUER, OTHER_ISSUER
 
 STORY = ("requested", "prepared", "ready", "started", "done", "shipped")
 

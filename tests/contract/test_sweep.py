@@ -8,7 +8,7 @@ from cardtrail.db import Row, Transaction
 from cardtrail.platform import sweep
 from tests.desk import Desk, desk, dump, execute
 from tests.events import event
-from tests.service import ISSUER
+from tests.serving import ISSUER
 
 PARCEL = {"carrier": "dhl", "trackingNumber": "T1"}
 WAITING = ("card", "parcel", "operation_ref")

@@ -9,7 +9,7 @@ import pytest
 from cardtrail.platform import connection
 from cardtrail.protocol.codec import MAX_BATCH, MAX_BODY, MAX_DEPTH
 from tests.events import event
-from tests.service import ISSUER, PATIENCE, Service
+from tests.serving import ISSUER, PATIENCE, Service
 
 CARDS = f"/banking/v1/issuers/{ISSUER}/physicalCards"
 READ, WRITE, INGEST = "d1-api:physical-card:read", "d1-api:physical-card:write", "cardtrail:ingest"

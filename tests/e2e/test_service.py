@@ -12,7 +12,7 @@ from typing import Any
 
 from cardtrail.platform.store import open_store
 from tests.events import event
-from tests.service import ISSUER, OTHER_ISSUER, PATIENCE, Service, register_parties, serving
+from tests.serving import ISSUER, OTHER_ISSUER, PATIENCE, Service, register_parties, serving
 
 STORY: tuple[tuple[str, dict[str, Any]], ...] = (
     ("requested", {}), ("prepared", {"dueDate": "2026-01-12"}), ("ready", {"productionSite": "North"}),

@@ -144,7 +144,7 @@ def skipped(now: ProductionStatus, then: ProductionStatus) -> tuple[ProductionSt
 
 
 def diagram() -> str:
-    """Return the table as a Mermaid state diagram: steps drawn, skips told in a note."""
+    """Return the table as a Mermaid state diagram: skips lead nearly everywhere and are left out."""
     lines = ["stateDiagram-v2", f"    [*] --> {ProductionStatus.REQUESTED}"]
     for now, row in TRANSITIONS.items():
         lines += [f"    {now} --> {then}" for then, move in row.items() if move is Move.STEP]

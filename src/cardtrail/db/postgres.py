@@ -6,6 +6,7 @@ ids beforehand, so a rerun after an ambiguous COMMIT meets its own rows.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,6 +25,8 @@ MAX_READERS = 4
 """Connections of one process, opened as they are needed."""
 RERUNS = 5
 """How often a work is run again after it lost a race."""
+RERUN_PAUSE = 0.01
+"""Seconds before the first rerun; each further one waits so much longer."""
 MAX_LOOKUPS = 10_000
 """Most lookups that may wait; the next is told to come again."""
 LOOKUP_LANES = 1
@@ -132,6 +135,7 @@ class PostgresDatabase:
                     return run(connection)
             except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation) as error:
                 last = error
+                time.sleep(RERUN_PAUSE * (attempt + 1))  # or it could take the winner's next lock before the winner
             except PoolTimeout as error:
                 raise StoreUnavailable("the database gives no connection") from error
             except (psycopg.OperationalError, errors.IdleInTransactionSessionTimeout) as error:

@@ -15,7 +15,7 @@ def test_an_event_is_known_by_source_and_id() -> None:
 
 def test_an_event_never_changes() -> None:
     with pytest.raises(AttributeError):
-        site("done").source = "site:b"  # type: ignore[misc]
+        site("done").source = "site:b"  # type: ignore[misc]  # it is frozen
 
 
 def test_every_kind_but_hold_and_release_leads_to_a_stage() -> None:
