@@ -83,7 +83,8 @@ def fill_sqlite(file: Path, orders: int) -> None:
     with connection:
         for table, columns, coming in tables(orders):
             marks = ", ".join("?" * len(columns))
-            connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", coming)  # noqa: S608 - our own names
+            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - our own names
+            connection.executemany(statement, coming)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
 

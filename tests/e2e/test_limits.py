@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from cardtrail.platform import connection
+from cardtrail.platform.record import MAX_ORDERS
 from cardtrail.protocol.codec import MAX_BATCH, MAX_BODY, MAX_DEPTH
 from tests.events import event
 from tests.serving import ISSUER, PATIENCE, Service
@@ -121,3 +122,16 @@ def test_card_numbers_and_secrets_reach_no_log(service: Service) -> None:
     assert "************1111" in log
     assert not [secret for secret in (pan, jwe, service.token(WRITE)) if secret in log]
     assert all(json.loads(line) for line in log.splitlines() if line.startswith("{"))
+
+
+def test_a_card_takes_fifty_orders_and_a_batch_of_its_thousandfold_is_quick(service: Service) -> None:
+    """Each order folds all orders of its card: without a limit a batch of a thousand held the writer for seconds."""
+    order = {"cardId": "card-often", "distributionChannel": "CENTRAL"}
+    path = f"{CARDS}/operations:production"
+    answer = service.call("POST", path, {"cards": [order] * MAX_BATCH}, token=service.token(WRITE))
+    codes = [result.get("errorCode", "") for result in answer.json["results"]]
+    assert codes == [""] * MAX_ORDERS + ["CONFLICT"] * (MAX_BATCH - MAX_ORDERS)
+    events = [event("requested", "card-again", hours=number) for number in range(MAX_BATCH)]
+    results = service.ingest(*events)
+    assert [result.get("errorCode") for result in results].count("ORDER_FULL") == MAX_BATCH - MAX_ORDERS
+    assert len(service.status("card-again", "?history=true").json["operations"]) == MAX_ORDERS

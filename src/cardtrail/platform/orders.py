@@ -19,7 +19,7 @@ from cardtrail.db import Database, Transaction
 from cardtrail.errors import CardtrailError, Conflict, InputError, ParsingError, StoreUnavailable
 from cardtrail.platform.connector import CardOrder, ProductionConnector
 from cardtrail.platform.ingest import Ingest, stored
-from cardtrail.platform.record import Outcome
+from cardtrail.platform.record import MAX_ORDERS, Outcome
 from cardtrail.protocol.codec import MAX_DEPTH, CardId, Line, Name, input_error_of
 
 CONNECT_SECONDS = 15.0
@@ -210,6 +210,9 @@ def _reserve(tx: Transaction, issuer_id: str, order: Wanted, operation_id: str, 
         issuer_request_id=order.issuer_request_id, fingerprint=order.fingerprint, reserved_at=now,
     )  # fmt: skip
     if added:
+        if (tx.one("count_orders", issuer_id=issuer_id, card_id=order.card_id) or (0,))[0] > MAX_ORDERS:
+            tx.run("drop_order", issuer_id=issuer_id, operation_id=operation_id)
+            return Conflict(f"cardId: a card takes {MAX_ORDERS} orders")
         return Reservation(operation_id, now, confirmed=False)
     row = tx.one(
         "find_order", issuer_id=issuer_id, operation_id=operation_id, issuer_request_id=order.issuer_request_id

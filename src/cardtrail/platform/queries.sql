@@ -248,6 +248,14 @@ SELECT operation_id, fingerprint, state, reserved_at FROM order_request
 WHERE issuer_id = :issuer_id AND issuer_request_id = :issuer_request_id
 LIMIT 1;
 
+-- name: count_orders
+-- How many orders of a card came through the API.
+SELECT count(*) FROM order_request WHERE issuer_id = :issuer_id AND card_id = :card_id;
+
+-- name: drop_order
+-- Take back a reservation that was one too many.
+DELETE FROM order_request WHERE issuer_id = :issuer_id AND operation_id = :operation_id AND state = 'RESERVED';
+
 -- name: confirm_orders
 -- Production has these orders.
 UPDATE order_request SET state = 'CONFIRMED' FROM rows(issuer_id text, operation_id text) AS v

@@ -31,6 +31,8 @@ MAX_CARRIER_EVENTS = 600
 RESERVED_CARRIER_EVENTS = 50
 """Of an order's 1,000 events 400 are the sites' and 600 the carriers'; the last 50 of these are kept for what ends a
 parcel's story, so that a noisy carrier cannot block `Delivered`."""
+MAX_ORDERS = 50
+"""Most orders of one card; a real card has a handful."""
 MAX_RETRACTIONS = 100
 """Most retractions a card takes."""
 MAX_WAITING = 100
@@ -424,6 +426,8 @@ class _Recording:
         card = self.cards[key]
         if event.key in card.events:
             return None
+        if _begins(event) and len(card.published) >= MAX_ORDERS and operation_id_of(event) not in card.published:
+            return rejected("ORDER_FULL", f"a card takes {MAX_ORDERS} orders")
         card.events[event.key] = event
         projection = project(card.events.values(), card.sealed)
         refusal = _refusal(card, projection, event, room=self.room)

@@ -130,6 +130,7 @@ CREATE TABLE order_request (
     PRIMARY KEY (issuer_id, operation_id)
 );
 CREATE UNIQUE INDEX order_request_key ON order_request (issuer_id, issuer_request_id) WHERE issuer_request_id IS NOT NULL;
+CREATE INDEX order_request_card ON order_request (issuer_id, card_id);
 CREATE INDEX order_request_open ON order_request (reserved_at) WHERE state = 'RESERVED';
 
 -- ── parties ──
