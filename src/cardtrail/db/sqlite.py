@@ -9,6 +9,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -118,7 +119,7 @@ class SqliteDatabase:
         )
         self._connections.append(connection)
         if not read_only:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(connection)
             connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         for pragma in ("synchronous=FULL", f"query_only={int(read_only)}", "cache_size=-65536", "mmap_size=4294967296"):
             connection.execute(f"PRAGMA {pragma}")
@@ -237,6 +238,20 @@ class SqliteDatabase:
         self._thread.join(WAIT)
         self._readers.shutdown()
         self._disconnect()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. Where two do so at once, SQLite refuses one of them without waiting, as in a deadlock."""
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 @contextmanager
