@@ -44,9 +44,7 @@ def floors_of(house: Path) -> subprocess.CompletedProcess[str]:
         "from importlinter.cli import lint_imports\n"
         "sys.exit(lint_imports(no_cache=True, no_logo=True))"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=house, capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code], cwd=house, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -125,11 +123,7 @@ def test_lock_pins_each_package_with_hashes() -> None:
 
 def test_lock_holds_what_pyproject_asks_for() -> None:
     pins = locked()
-    stale = [
-        str(one)
-        for one in required()
-        if pins.get(canonicalize_name(one.name), ("0",))[0] not in one.specifier
-    ]
+    stale = [str(one) for one in required() if pins.get(canonicalize_name(one.name), ("0",))[0] not in one.specifier]
     assert stale == [], "run `make lock`"
 
 

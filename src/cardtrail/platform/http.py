@@ -246,9 +246,7 @@ async def openapi(request: Request) -> Response:
 async def docs(request: Request) -> Response:
     """Serve the contract for people."""
     policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return Response(
-        _platform(request).docs, media_type="text/html", headers={"content-security-policy": policy}
-    )
+    return Response(_platform(request).docs, media_type="text/html", headers={"content-security-policy": policy})
 
 
 _ISSUER = "/banking/v1/issuers/{issuer_id}/physicalCards"

@@ -31,8 +31,6 @@ def test_other_numbers_stay_readable(text: str) -> None:
     assert masked(text) == text
 
 
-
-
 def test_a_log_line_masks_card_numbers_and_secrets_and_says_so() -> None:
     output = io.StringIO()
     with redirect_stderr(output):

@@ -35,8 +35,13 @@ class Store:
 
 
 def answer(  # noqa: PLR0913 - one argument a thing that tests vary
-    path: str = PATH, *, headers: Iterable[tuple[bytes, bytes]] = (TOKEN,), query: bytes = b"", strict: bool = False,
-    store: Store | None = None, method: str = "GET",
+    path: str = PATH,
+    *,
+    headers: Iterable[tuple[bytes, bytes]] = (TOKEN,),
+    query: bytes = b"",
+    strict: bool = False,
+    store: Store | None = None,
+    method: str = "GET",
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """Ask the route; a status of 0 says that it handed the request on."""
     sent: list[Any] = []
