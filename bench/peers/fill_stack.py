@@ -79,7 +79,8 @@ def fill(database: Path, orders: int) -> None:
     stack.Base.metadata.create_all(stack.engine)
     stack.engine.dispose()
     columns = (*_OWN, *_SHIPPED)
-    statement = f"INSERT INTO orders ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+    marks = ", ".join("?" * len(columns))
+    statement = f"INSERT INTO orders ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - our own names
     connection = sqlite3.connect(database)
     with connection:
         connection.execute("PRAGMA cache_size=-1000000")
