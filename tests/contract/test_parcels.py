@@ -225,6 +225,38 @@ def test_a_parcel_event_that_no_card_takes_is_refused(database_url: str, monkeyp
         assert site.shipment("other") == "InTransit"
 
 
+@pytest.mark.parametrize("named_first", [True, False])
+def test_what_was_told_of_a_full_parcel_goes_as_far_as_the_card_takes_it_and_its_end_always(
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    named_first: bool,  # noqa: FBT001 - a test's parameter
+) -> None:
+    """The same events reach the card, whether they come after the parcel is named or all at once when it is."""
+    monkeypatch.setattr(record, "MAX_CARRIER_EVENTS", 8)
+    monkeypatch.setattr(record, "RESERVED_CARRIER_EVENTS", 2)
+    with desk(database_url) as site:
+        site.tell(*shipped("other"), event("requested", "card"))
+        site.tell(*[event("scanned", "card", hours=6 + n / 10, status="InTransit", **PARCEL) for n in range(3)])
+        told = [*[scan(hours=20 + n, status="OutForDelivery") for n in range(5)], scan(hours=40, status="Delivered")]
+        named = [event("shipped", "card", hours=5, **PARCEL)]
+        site.tell(*(named if named_first else told))
+        site.tell(*(told if named_first else named))
+        picture = site.picture("card")
+        assert len(picture["cardtrail"]["checkpoints"]) == 3 + 3 + 1
+        assert picture["details"]["shipment"]["status"] == "Delivered"
+
+
+def test_linking_a_card_to_a_busy_parcel_is_one_change(database_url: str) -> None:
+    """Was slow: each of the parcel's events was folded for itself, so a batch could hold the writer for seconds."""
+    with desk(database_url) as site:
+        site.tell(*shipped("first"))
+        site.tell(*[scan(hours=9 + n / 10, status=("InTransit", "OutForDelivery")[n % 2]) for n in range(90)])
+        site.tell(*[each for n in range(60) for each in shipped(f"card-{n}")])
+        assert site.sequence("first") == 92
+        assert {site.sequence(f"card-{n}") for n in range(60)} == {3}
+        assert site.picture("card-0")["details"] == site.picture("first")["details"]
+
+
 def test_a_parcel_event_refused_for_want_of_room_is_not_shown(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

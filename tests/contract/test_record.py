@@ -256,6 +256,28 @@ def test_a_refused_request_neither_takes_an_operation_nor_what_waits_for_it(data
         assert [site.stage("two"), site.stage("three")] == ["CARD_PROD_READY", "CARD_PROD_REQUESTED"]
 
 
+def test_an_order_too_many_for_its_card_gives_its_operation_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: the refused order kept the operation, and what had waited for it was gone."""
+    monkeypatch.setattr(record, "MAX_ORDERS", 1)
+    with desk(database_url) as site:
+        site.tell(event("requested", "full"), told("op-1", "ready", hours=1))
+        refused = [event("requested", "full", operationId=name) for name in ("op-1", "op-2")]
+        assert site.tell(*refused, told("op-2", "ready", hours=1)) == ["ORDER_FULL", "ORDER_FULL", "accepted"]
+        waiting = "SELECT operation_id FROM operation_ref WHERE card_id IS NULL AND waiting_since IS NOT NULL"
+        assert sorted(execute(database_url, waiting)) == [("op-1",), ("op-2",)]
+        batch = [event("requested", card, operationId="op-1") for card in ("full", "one")]
+        assert site.tell(*batch, event("requested", "two", operationId="op-2")) == [
+            "ORDER_FULL",
+            "accepted",
+            "accepted",
+        ]
+        assert [site.stage("one"), site.stage("two")] == ["CARD_PROD_READY", "CARD_PROD_READY"]
+        assert site.tell(event("requested", "full", operationId="op-3")) == ["ORDER_FULL"]
+        assert execute(database_url, "SELECT * FROM operation_ref WHERE operation_id = 'op-3'") == []
+
+
 def test_a_reference_means_its_own_issuers_operation_only(database_url: str) -> None:
     with desk(database_url) as site:
         site.tell(event("requested", "card", operationId="op-1"))

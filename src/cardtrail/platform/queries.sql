@@ -65,10 +65,10 @@ ORDER BY r.issuer_id, r.operation_id
 FOR UPDATE OF r -- postgres
 ;
 
--- name: set_operation_card
--- An operation that was only referred to has found its card.
-UPDATE operation_ref SET card_id = v.card_id, waiting_since = NULL
-FROM rows(issuer_id text, operation_id text, card_id text) AS v
+-- name: set_operation_refs
+-- An operation that was only referred to has found its card, or lost it before the commit.
+UPDATE operation_ref SET card_id = v.card_id, waiting_since = v.since
+FROM rows(issuer_id text, operation_id text, card_id text, since bigint) AS v
 WHERE operation_ref.issuer_id = v.issuer_id AND operation_ref.operation_id = v.operation_id;
 
 -- name: drop_operation_refs
@@ -249,8 +249,9 @@ WHERE issuer_id = :issuer_id AND issuer_request_id = :issuer_request_id
 LIMIT 1;
 
 -- name: count_orders
--- How many orders of a card came through the API.
-SELECT count(*) FROM order_request WHERE issuer_id = :issuer_id AND card_id = :card_id;
+-- How many orders a card has, those on their way to production among them.
+SELECT (SELECT count(*) FROM operation WHERE issuer_id = :issuer_id AND card_id = :card_id)
+    + (SELECT count(*) FROM order_request WHERE issuer_id = :issuer_id AND card_id = :card_id AND state = 'RESERVED');
 
 -- name: drop_order
 -- Take back a reservation that was one too many.

@@ -100,6 +100,18 @@ class _Card:
         self.changes: dict[str, Row] = {}
 
 
+class _Operation:
+    """An operation while a transaction works on it: whose card it is, as stored and as it becomes, and what waits."""
+
+    __slots__ = ("card_id", "fresh", "stored", "waiting")
+
+    def __init__(self, stored: str | None, card_id: str | None, *, fresh: bool) -> None:
+        self.stored = stored
+        self.card_id = card_id
+        self.fresh = fresh
+        self.waiting: list[tuple[Event, bytes]] = []
+
+
 class _Parcel:
     """A parcel while a transaction works on it: its cards with their windows, and what carriers told of it.
 
@@ -163,11 +175,7 @@ class _Recording:
         self.now = 0
         self.room = room
         self.may_reach = may_reach
-        self.refs: dict[OperationKey, str | None] = {}
-        self.found: list[tuple[str, str, str]] = []
-        self.waited: dict[OperationKey, list[tuple[Event, bytes]]] = {}
-        self.awaiting: dict[OperationKey, int] = {}
-        self.fresh_refs: set[OperationKey] = set()
+        self.operations: dict[OperationKey, _Operation] = {}
         self.parcels: dict[ParcelKey, _Parcel] = {}
         self.more: dict[EventKey, tuple[str, str]] = {}
         self.cards: dict[CardKey, _Card] = {}
@@ -236,28 +244,24 @@ class _Recording:
             return
         rows = {key: (*key, card_id, None if card_id else self.now) for key, card_id in cards.items()}
         there, new = self.hold("lock_operation_refs", "add_operation_refs", rows)
-        self.fresh_refs = {row[:2] for row in new}
-        self.refs = {row[:2]: row[2] for row in (*there, *new)}
-        self.awaiting = {key: 0 for key, card_id in self.refs.items() if card_id is None}
-        if self.awaiting:
-            self.load_operations(cards)
+        for row in new:
+            self.operations[row[:2]] = _Operation(row[2], row[2], fresh=True)
+        for row in there:
+            self.operations[row[:2]] = _Operation(row[2], row[2] or cards[row[:2]], fresh=False)
+        self.load_operations([row[:2] for row in there if row[2] is None])
 
-    def load_operations(self, cards: Mapping[OperationKey, str | None]) -> None:
-        """Load what waits for the operations that were only referred to until now; some have just found their card."""
-        told: dict[OperationKey, list[bytes]] = {key: [] for key in sorted(self.awaiting)}
-        for issuer_id, operation_id, body in self.tx.each("events_of_operations", list(told)):
-            told[issuer_id, operation_id].append(body)
+    def load_operations(self, keys: Sequence[OperationKey]) -> None:
+        """Load what waits for operations that were only referred to until now."""
+        told: dict[OperationKey, list[bytes]] = {}
+        for issuer_id, operation_id, body in self.tx.each("events_of_operations", sorted(keys)):
+            told.setdefault((issuer_id, operation_id), []).append(body)
         for key, bodies in told.items():
-            self.awaiting[key] = len(bodies)
-            card_id = cards[key]
-            if card_id is not None:
-                self.refs[key] = card_id
-                self.found.append((*key, card_id))
-                self.waited[key] = list(zip(decode_events(bodies), bodies, strict=True))
+            self.operations[key].waiting = list(zip(decode_events(bodies), bodies, strict=True))
 
     def lock_parcels(self, items: Sequence[Item]) -> None:
         """Lock the parcels that events are about or that sites name; load the cards in them."""
-        named = {_parcel_of(event) for events in self.waited.values() for event, _ in events}
+        known = [operation for operation in self.operations.values() if operation.card_id is not None]
+        named = {_parcel_of(event) for operation in known for event, _ in operation.waiting}
         named |= {_parcel_of(item.event) for item in items if not _by_parcel(item.event)}
         wanted = Counter(_parcel_of(item.event) for item in items if _by_parcel(item.event))
         keys = {key for key in named | wanted.keys() if key is not None}
@@ -310,8 +314,8 @@ class _Recording:
             return event.issuer_id or "", event.card_id
         if event.operation_id is None:
             return None
-        card_id = self.refs.get((event.issuer_id or "", event.operation_id))
-        return None if card_id is None else (event.issuer_id or "", card_id)
+        operation = self.operations[event.issuer_id or "", event.operation_id]
+        return None if operation.card_id is None else (event.issuer_id or "", operation.card_id)
 
     def reached(self, item: Item) -> list[CardKey]:
         """Return the cards that a parcel's event reaches now; note where the rest begins."""
@@ -365,13 +369,17 @@ class _Recording:
         event = item.event
         if not _begins(event):
             return self.take(key, event, item.body)
-        operation = (key[0], operation_id_of(event))
-        if self.refs[operation] != key[1]:
+        operation = self.operations[key[0], operation_id_of(event)]
+        if operation.card_id not in (key[1], None):
             return rejected("CONFLICT", "operationId: already names an order of another card")
+        operation.card_id = key[1]
         refusal = self.take(key, event, item.body)
         if refusal is None:
-            for waiting, body in self.waited.pop(operation, ()):
-                self.take(key, waiting, body)
+            self.give_all(key, operation.waiting)
+            for waiting, _ in operation.waiting:
+                self.link_named(key, waiting)
+        elif operation_id_of(event) not in self.cards[key].published:
+            operation.card_id = None  # the order that would have begun it did not
         return refusal
 
     def fold_told(self, item: Item) -> Outcome | None:
@@ -394,32 +402,54 @@ class _Recording:
     def await_operation(self, item: Item) -> Outcome | None:
         """Keep an event until its operation is known."""
         event = item.event
-        key = (event.issuer_id or "", event.operation_id or "")
+        operation = self.operations[event.issuer_id or "", event.operation_id or ""]
         if not self.room:
             return rejected("WAITING_FULL", "too many operations wait for their orders")
-        if self.awaiting[key] >= MAX_WAITING:
+        if len(operation.waiting) >= MAX_WAITING:
             return rejected("WAITING_FULL", f"{MAX_WAITING} events wait for this operation's order")
-        self.awaiting[key] += 1
-        self.awaited.append((*event.key, *key, item.body))
+        operation.waiting.append((event, item.body))
+        self.awaited.append((*event.key, event.issuer_id, event.operation_id, item.body))
         return None
 
     def take(self, key: CardKey, event: Event, body: bytes) -> Outcome | None:
         """Give a card an event that names it, and link it to the parcel that a site names."""
         refusal = self.give(key, event, body)
-        parcel = _parcel_of(event)
-        if refusal is None and parcel is not None and isinstance(event, ProductionEvent):
-            self.link(key, parcel, instant_of(event))
+        if refusal is None:
+            self.link_named(key, event)
         return refusal
 
-    def link(self, key: CardKey, parcel_key: ParcelKey, at: int) -> None:
-        """A site has named the card's parcel: take in what carriers told of it, oldest first."""
-        parcel = self.parcels[parcel_key]
+    def link_named(self, key: CardKey, event: Event) -> None:
+        """Where a site names the card's parcel, note it and take in what carriers told of it."""
+        parcel_key = _parcel_of(event)
+        if parcel_key is None or not isinstance(event, ProductionEvent) or event.key not in self.cards[key].events:
+            return
+        parcel, at = self.parcels[parcel_key], instant_of(event)
         parcel.named.append((*key, at, at))
         first, last = self.saved_links.get((key, parcel_key), (at, at))
         self.saved_links[key, parcel_key] = (min(first, at), max(last, at))
-        for sender, event, body in sorted(parcel.events, key=lambda told: (instant_of(told[1]), told[1].key)):
-            if _in_window(event, parcel.named[-1]) and self.may_reach(sender, key[0]):
-                self.give(key, event, body)
+        link = parcel.named[-1]
+        self.give_all(key, [
+            (event, body) for sender, event, body in parcel.events
+            if _in_window(event, link) and self.may_reach(sender, key[0])
+        ])  # fmt: skip
+
+    def give_all(self, key: CardKey, told: Iterable[tuple[Event, bytes]]) -> None:
+        """Give a card what waited for it: all in one fold, or one by one, oldest first, where it cannot take all."""
+        card = self.cards[key]
+        fresh = [entry for entry in told if entry[0].key not in card.events]
+        if not fresh:
+            return
+        card.events.update((event.key, event) for event, _ in fresh)
+        projection = project(card.events.values(), card.sealed)
+        if all(_refusal(card, projection, event, room=self.room) is None for event, _ in fresh):
+            self.accept(key, projection, fresh)
+            return
+        for event, _ in fresh:
+            del card.events[event.key]
+        full = False
+        for event, body in sorted(fresh, key=lambda entry: (instant_of(entry[0]), entry[0].key)):
+            if not full or _ends_parcel(event):
+                full = self.give(key, event, body) is not None or full
 
     def give(self, key: CardKey, event: Event, body: bytes) -> Outcome | None:
         """Give an event to a card and fold it; return why not, leaving no trace, if the card cannot take it."""
@@ -434,11 +464,17 @@ class _Recording:
         if refusal is not None:
             del card.events[event.key]
             return refusal
+        self.accept(key, projection, [(event, body)])
+        return None
+
+    def accept(self, key: CardKey, projection: Projection, events: Iterable[tuple[Event, bytes]]) -> None:
+        """Publish what a card's events have become, and keep those that are new."""
+        card = self.cards[key]
         for order in projection.orders:
             if order.operation_id not in card.sealed:
                 self.publish(key, card, order)
-        self.saved.append((*key, *event.key, event.recorded_at, int(_begins(event)), body))
-        return None
+        for event, body in events:
+            self.saved.append((*key, *event.key, event.recorded_at, int(_begins(event)), body))
 
     def publish(self, key: CardKey, card: _Card, order: Order) -> None:
         """Draw an order's picture; if it differs from the published one, it is the next in sequence."""
@@ -462,22 +498,23 @@ class _Recording:
         if self.forgotten:
             tx.each("forget_events", self.forgotten)
         tx.each("save_events", self.saved)
-        self.save_operation_refs()
+        if self.operations:
+            self.save_operations()
         if self.parcels:
             self.save_parcels()
         self.save_cards()
         self.publish_all()
 
-    def save_operation_refs(self) -> None:
-        """Write which operations found their cards and what waits for the others."""
-        if self.found:
-            self.tx.each("set_operation_card", self.found)
-            self.tx.each("settle_operation_events", [row[:2] for row in self.found])
-        if self.awaiting:
-            self.tx.each("await_operations", self.awaited)
-            kept = {row[2:4] for row in self.awaited}
-            unused = [key for key in self.awaiting if self.refs[key] is None and key in self.fresh_refs - kept]
-            self.tx.each("drop_operation_refs", unused)
+    def save_operations(self) -> None:
+        """Write which operations found their cards and what waits for the others; an unused one leaves no row."""
+        operations = sorted(self.operations.items())
+        changed = [each for each in operations if each[1].card_id != each[1].stored]
+        rows = [(*key, each.card_id, None if each.card_id else self.now) for key, each in changed]
+        self.tx.each("set_operation_refs", rows)
+        self.tx.each("settle_operation_events", [key for key, each in changed if each.card_id])
+        self.tx.each("await_operations", self.awaited)
+        unused = [key for key, each in operations if each.fresh and each.card_id is None and not each.waiting]
+        self.tx.each("drop_operation_refs", unused)
 
     def save_parcels(self) -> None:
         """Write who travels where; a parcel waits until a site has named it, and an empty one leaves no row."""
