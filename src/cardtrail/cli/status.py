@@ -95,17 +95,28 @@ def _order(row: Row, order: Order) -> list[Table | Text]:
     sealed = ", sealed" if row[4] is not None else ""
     head = Text(f"\norder {order.operation_id}: {order.stage}, sequence {row[1]}{sealed}", style="bold")
     if order.hold is not None:
-        head.append(f"  on hold: {order.hold}", style="yellow")
+        head.append(f"  on hold: {_plain(order.hold)}", style="yellow")
     shipment = order.shipment
     if shipment is not None:
         head.append(f"\nparcel {shipment.carrier} {shipment.tracking_number}: {shipment.status or 'no status known'}")
     table = Table(box=None, pad_edge=False)
-    for title in ("when", "what", "how we know", "from"):
-        table.add_column(title)
+    for title in ("when (UTC)", "what", "how we know"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("from", overflow="fold", style="dim")
     for step in order.timeline:
         evidence = Text(step.evidence, style=_STYLE[step.evidence])
-        table.add_row(timestamp(step.at), step.status, evidence, f"{step.source} {step.event_id}")
+        table.add_row(_when(step.at), step.status, evidence, f"{step.source} {step.event_id}")
     for anomaly in order.anomalies:
-        told = Text(f"anomaly: {anomaly.text}", style="red")
-        table.add_row(timestamp(anomaly.at), told, anomaly.code, f"{anomaly.source} {anomaly.event_id}")
+        told = Text(f"anomaly: {_plain(anomaly.text)}", style="red")
+        table.add_row(_when(anomaly.at), told, anomaly.code, f"{anomaly.source} {anomaly.event_id}")
     return [head, table]
+
+
+def _when(at: int) -> str:
+    """Return µs to the second, as short as a person reads it."""
+    return timestamp(at)[:19].replace("T", " ")
+
+
+def _plain(text: str) -> str:
+    """Return a source's text without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
