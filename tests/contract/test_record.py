@@ -1,5 +1,7 @@
 """What becomes of an event: its outcome, the sequence it raises, and where it waits. On both engines."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -7,6 +9,7 @@ import pytest
 
 from cardtrail.core.operation import operation_of
 from cardtrail.core.order import project
+from cardtrail.errors import StoreUnavailable
 from cardtrail.platform import record
 from cardtrail.platform.ingest import Sender, item_of
 from cardtrail.platform.record import Item
@@ -415,3 +418,73 @@ def test_a_sender_may_only_report_what_it_was_registered_for(database_url: str) 
         assert site.tell(scan, sender=carrier) == ["accepted"]
         assert site.tell({**scan, "eventId": "e-2", "issuerId": OTHER_ISSUER}, sender=carrier) == ["FORBIDDEN"]
         assert site.tell({**scan, "eventId": "e-3", "source": "carrier:ups"}, sender=carrier) == ["FORBIDDEN"]
+
+
+# ── callers at the same time
+
+
+async def together(*takes: Awaitable[list[str]]) -> list[Any]:
+    return await asyncio.gather(*takes, return_exceptions=True)
+
+
+def test_callers_at_the_same_time_each_get_their_own_answers(database_url: str) -> None:
+    with desk(database_url) as site:
+        same = event("requested", "same")
+        batches = [[event("requested", f"card-{n}"), same, event("explode", "x")] for n in range(30)]
+        answers = site.run(together(*(site.take(*batch) for batch in batches)))
+        assert {(first, last) for first, _, last in answers} == {("accepted", "FIELD_INVALID_VALUE")}
+        assert sorted(middle for _, middle, _ in answers) == ["accepted"] + ["duplicate"] * 29
+
+
+def test_a_batch_that_cannot_be_recorded_fails_only_its_own_sender(database_url: str) -> None:
+    def may_reach(sender: str, _: str) -> bool:
+        if sender == "broken":
+            raise ZeroDivisionError
+        return True
+
+    parcel = {"carrier": "dhl", "trackingNumber": "T1"}
+    with desk(database_url, may_reach) as site:
+        site.tell(event("requested", "card"), event("shipped", "card", hours=1, **parcel))
+        broken = Sender("broken", ALL, ALL, ALL)
+        answers = site.run(
+            together(
+                site.take(event("ready", "card", hours=2)),
+                site.take(event("scanned", hours=3, status="InTransit", **parcel), sender=broken),
+                site.take(event("scanned", hours=4, status="Delivered", **parcel)),
+                site.take(event("requested", "other")),
+            )
+        )
+        assert isinstance(answers.pop(1), ZeroDivisionError)
+        assert answers == [["accepted"]] * 3
+        assert site.shipment("card") == "Delivered"
+
+
+def test_a_caller_that_hangs_up_takes_nothing_away_from_the_others(database_url: str) -> None:
+    async def story(site: Desk) -> list[Any]:
+        gone = asyncio.create_task(site.take(event("requested", "gone")))
+        others = [asyncio.create_task(site.take(event("requested", f"card-{n}"))) for n in range(5)]
+        await asyncio.sleep(0)  # lets the tasks begin
+        gone.cancel()
+        return await asyncio.gather(gone, *others, return_exceptions=True)
+
+    with desk(database_url) as site:
+        ends = site.run(story(site))
+        assert isinstance(ends[0], asyncio.CancelledError)
+        assert ends[1:] == [["accepted"]] * 5
+        site.run(site.ingest.drain())
+        assert site.stage("gone") == "CARD_PROD_REQUESTED"
+
+
+def test_only_so_many_events_wait_to_be_recorded(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cardtrail.platform.ingest.MAX_PENDING", 10)
+    with desk(database_url) as site:
+        batches = [[event("requested", f"card-{n}-{m}") for m in range(4)] for n in range(5)]
+        answers = site.run(together(*(site.take(*batch) for batch in batches)))
+        assert [type(answer) for answer in answers] == [
+            list,
+            list,
+            StoreUnavailable,
+            StoreUnavailable,
+            StoreUnavailable,
+        ]
+        assert site.tell(*batches[4]) == ["accepted"] * 4

@@ -511,8 +511,8 @@ class _Recording:
         changed = [each for each in operations if each[1].card_id != each[1].stored]
         rows = [(*key, each.card_id, None if each.card_id else self.now) for key, each in changed]
         self.tx.each("set_operation_refs", rows)
-        self.tx.each("settle_operation_events", [key for key, each in changed if each.card_id])
         self.tx.each("await_operations", self.awaited)
+        self.tx.each("settle_operation_events", [key for key, each in changed if each.card_id])
         unused = [key for key, each in operations if each.fresh and each.card_id is None and not each.waiting]
         self.tx.each("drop_operation_refs", unused)
 
