@@ -18,6 +18,7 @@ from cardtrail.platform.connector import connector_of
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.orders import Orders
+from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.signing import Signing
 from cardtrail.platform.status import Asgi, Receive, Scope, Send, StatusRoute
@@ -50,7 +51,8 @@ class Platform:
         self.authenticator = Authenticator(self.registry)
         self.check = self.authenticator.check
         self.tokens = Tokens(self.db, self.authenticator, settings.audience)
-        self.ingest = Ingest(self.db, clock, self.registry.may_reach)
+        self.outbox = Outbox(wall_clock)
+        self.ingest = Ingest(self.db, clock, self.registry.may_reach, self.outbox)
         self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
         self.openapi = apidocs.document()
