@@ -13,6 +13,8 @@ Jitter only lengthens: a step is the earliest time, and a receiver's `Retry-Afte
 `seed` in [0, 1). Times are in µs.
 """
 
+from collections.abc import Sequence
+
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -39,24 +41,30 @@ _DOUBLINGS = (LAST_PROBE // FIRST_PROBE).bit_length()
 """After this many the longest wait is reached, whatever the count."""
 
 
-def next_due(attempt: int, now: int, seed: float, retry_after: int | None = None) -> int | None:
+def next_due(
+    attempt: int, now: int, seed: float, retry_after: int | None = None, steps: Sequence[int] = STEPS
+) -> int | None:
     """Return when to try again after `attempt` attempts (1 or more) have failed, in µs; None: give up.
 
     `now` in µs, `retry_after` in whole seconds as the header has it, if the receiver sent one.
     """
     if attempt < 1:
         raise ValueError(f"at least one attempt has been made, not {attempt}")
-    if attempt >= MAX_ATTEMPTS:
+    if attempt > len(steps):
         return None
     asked = min((retry_after or 0) * SECOND, MAX_RETRY_AFTER)
-    return now + _stretched(max(STEPS[attempt - 1], asked), seed)
+    return now + _stretched(max(steps[attempt - 1], asked), seed)
 
 
-def probe_after(failures_since_open: int, seed: float) -> int:
-    """Return how long an open circuit waits before its next probe, µs; 0 failures: it has just opened."""
+def probe_after(failures_since_open: int, seed: float, first: int = FIRST_PROBE) -> int:
+    """Return how long an open circuit waits before its next probe, µs; 0 failures: it has just opened.
+
+    `first` is the first wait, the longest is sixty of them.
+    """
     if failures_since_open < 0:
         raise ValueError(f"a count of failed probes expected, not {failures_since_open}")
-    return _stretched(min(FIRST_PROBE << min(failures_since_open, _DOUBLINGS), LAST_PROBE), seed)
+    longest = first * (LAST_PROBE // FIRST_PROBE)
+    return _stretched(min(first << min(failures_since_open, _DOUBLINGS), longest), seed)
 
 
 def _stretched(wait: int, seed: float) -> int:

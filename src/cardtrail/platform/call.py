@@ -1,6 +1,5 @@
 """One call to an endpoint: the body, the signature, the token; then what the answer means."""
 
-import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -67,7 +66,7 @@ class Caller:
     """Calls one endpoint, as it was configured when this was made."""
 
     def __init__(
-        self, egress: Egress, endpoint: Endpoint, secrets: Secrets, now: int, monotonic: Callable[[], float] = time.monotonic
+        self, egress: Egress, endpoint: Endpoint, secrets: Secrets, now: int, monotonic: Callable[[], float]
     ) -> None:
         config = endpoint.config
         self._egress = egress
@@ -80,22 +79,29 @@ class Caller:
         self._signer = Signer(signing) if signing else None
         self._hidden = [secret for secret in (secrets.client_secret, *signing) if secret]
         self._tokens = (
-            TokenSource(egress, self._peer, config.oauth, secrets.client_secret, self._tls, monotonic)
-            if config.oauth is not None else None
-        )  # fmt: skip
+            TokenSource(self._post_whole, config.oauth, secrets.client_secret, monotonic) if config.oauth else None
+        )
+
+    async def _post_whole(self, url: str, headers: list[tuple[str, str]], body: bytes) -> Answer:
+        return await self._egress.post(self._peer, url, headers, body, self._tls, whole=True)
 
     async def send(self, messages: Sequence[Message], cursor: str, seconds: int) -> Answer:
-        """Send these in one call; `seconds` since 1970 go into the signature. What the issuer's token was refused for
-        is tried once more with a fresh one.
+        """Send these in one call, once more with a fresh token where the issuer refuses the old one.
+
+        `seconds` since 1970 go into the signature.
         """
-        pictures = [strict_form(each.picture, each.strict_length) if self._strict else each.picture for each in messages]
-        names = [each.name for each in messages]
-        return await self._post(pictures, webhook_id_of(self._endpoint.endpoint_id, names, strict=self._strict), cursor, seconds)
+        if self._strict:
+            pictures = [strict_form(each.picture, each.strict_length) for each in messages]
+        else:
+            pictures = [each.picture for each in messages]
+        return await self._post(pictures, self._id_of([each.name for each in messages]), cursor, seconds)
 
     async def beat(self, cursor: str, seconds: int) -> Answer:
         """Send a heartbeat: no operation, and the high-water mark."""
-        name = f"heartbeat#{seconds}"
-        return await self._post([], webhook_id_of(self._endpoint.endpoint_id, [name], strict=self._strict), cursor, seconds)
+        return await self._post([], self._id_of([f"heartbeat#{seconds}"]), cursor, seconds)
+
+    def _id_of(self, names: Sequence[str]) -> str:
+        return webhook_id_of(self._endpoint.endpoint_id, names, strict=self._strict)
 
     async def _post(self, pictures: Sequence[bytes], webhook_id: str, cursor: str, seconds: int) -> Answer:
         body = body_of(pictures, None if self._strict else cursor)

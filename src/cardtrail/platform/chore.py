@@ -1,21 +1,31 @@
 """Chores: moving an endpoint's rows, in small steps, so that they fit its state after it was disabled or enabled."""
 
 from cardtrail.db import Transaction
+from cardtrail.platform.endpoint import EndpointState
 from cardtrail.platform.outbox import OrderKey
 
 STEP = 500
 """Most rows moved in one transaction."""
 
 
-def move_rows(tx: Transaction, issuer_id: str, endpoint_id: str, now: int, *, is_enabled: bool) -> int:
-    """Move some rows; return how many, 0 when all fit. `now` in µs.
-
-    Disabled: what waits is withheld. Enabled: of what was withheld each order's newest is sent and the rest is
-    superseded; what waits for a later try is due now.
-    """
+def do_chore(tx: Transaction, issuer_id: str, endpoint_id: str, now: int) -> int:
+    """Move some rows; return how many, 0 when all fit, and then the chore is ended. `now` in µs."""
     where = {"issuer_id": issuer_id, "endpoint_id": endpoint_id}
-    if not is_enabled:
-        return len(tx.all("withhold", most=STEP, **where))
+    row = tx.one("lock_lane", **where)
+    if row is None:
+        return 0
+    if row[0] == EndpointState.DISABLED:
+        moved = len(tx.all("withhold", most=STEP, **where))
+    else:
+        moved = _release(tx, issuer_id, endpoint_id, now)
+    if not moved:
+        tx.run("end_chore", **where)
+    return moved
+
+
+def _release(tx: Transaction, issuer_id: str, endpoint_id: str, now: int) -> int:
+    """Of what was withheld each order's newest is sent and the rest superseded; what waits for a later try is due."""
+    where = {"issuer_id": issuer_id, "endpoint_id": endpoint_id}
     withheld = tx.all("withheld", most=STEP, **where)
     if not withheld:
         return len(tx.all("hasten", now=now, most=STEP, **where))

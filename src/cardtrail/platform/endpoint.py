@@ -140,7 +140,7 @@ def checked(endpoint: Endpoint) -> Endpoint:
         if not least <= value <= most:
             raise InputError(field, f"{least} to {most}", "FIELD_INVALID_VALUE")
     if config.strict and config.heartbeat_minutes:
-        raise InputError("heartbeatMinutes", "a strict endpoint gets none: the published form has none", "FIELD_INVALID_VALUE")
+        raise InputError("heartbeatMinutes", "the published form, strict, has no heartbeat", "FIELD_INVALID_VALUE")
     _check_rule("operations", config.operations)
     _check_rule("stages", config.stages)
     return endpoint

@@ -27,6 +27,10 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 
 
+Renewed = Callable[[Endpoint, Secrets], tuple[Endpoint, Secrets]]
+"""An endpoint and its secrets as they are -> as they become."""
+
+
 class Endpoints:
     """Endpoints and their secrets. `clock` gives process time in µs; `actor` says who does it."""
 
@@ -81,7 +85,6 @@ class Endpoints:
 
     async def update(self, endpoint: Endpoint, given: Secrets, actor: str) -> Endpoint:
         """Give an endpoint another configuration; secrets that are given replace the old ones. Raises NotFound."""
-        now = self._clock()
         checked(endpoint)
 
         def renewed(before: Endpoint, kept: Secrets) -> tuple[Endpoint, Secrets]:
@@ -91,7 +94,7 @@ class Endpoints:
                 raise InputError("signing", "is changed by rotating the secret", "FIELD_INVALID_VALUE")
             return msgspec.structs.replace(before, config=endpoint.config), changed
 
-        return await self._change(endpoint.issuer_id, endpoint.endpoint_id, actor, "endpoint.update", now, renewed)
+        return await self._change((endpoint.issuer_id, endpoint.endpoint_id), actor, "endpoint.update", renewed)
 
     async def disable(self, issuer_id: str, endpoint_id: str, reason: str, actor: str) -> Endpoint:
         """Send nothing there any more; what waits, and what comes, is withheld. Raises NotFound."""
@@ -99,7 +102,7 @@ class Endpoints:
         def renewed(before: Endpoint, kept: Secrets) -> tuple[Endpoint, Secrets]:
             return msgspec.structs.replace(before, state=EndpointState.DISABLED, reason=reason[:300]), kept
 
-        return await self._change(issuer_id, endpoint_id, actor, "endpoint.disable", self._clock(), renewed)
+        return await self._change((issuer_id, endpoint_id), actor, "endpoint.disable", renewed)
 
     async def enable(self, issuer_id: str, endpoint_id: str, actor: str) -> Endpoint:
         """Send there again, beginning with the newest picture of each order that was withheld. Raises NotFound."""
@@ -107,7 +110,7 @@ class Endpoints:
         def renewed(before: Endpoint, kept: Secrets) -> tuple[Endpoint, Secrets]:
             return msgspec.structs.replace(before, state=EndpointState.ENABLED, reason=None), kept
 
-        return await self._change(issuer_id, endpoint_id, actor, "endpoint.enable", self._clock(), renewed)
+        return await self._change((issuer_id, endpoint_id), actor, "endpoint.enable", renewed)
 
     async def rotate_secret(
         self, issuer_id: str, endpoint_id: str, actor: str, *, overlap: int = OVERLAP, signing: Signing | None = None
@@ -127,21 +130,23 @@ class Endpoints:
             kind = signing or before.config.signing
             if kind is Signing.NONE:
                 raise InputError("signing", "this endpoint is not signed for", "FIELD_INVALID_VALUE")
-            old = [Secret(each.value, min(until, each.until or until)) for each in kept.signing if each.until is None or each.until > now]
+            old = [
+                Secret(each.value, min(until, each.until or until))
+                for each in kept.signing
+                if (each.until or until) > now
+            ]
             config = msgspec.structs.replace(before.config, signing=kind)
             told[:] = [receivers_secret_of(made[kind][0].value)]
             changed = (*made[kind], *(old[:MAX_OLD] if overlap else ()))
             return msgspec.structs.replace(before, config=config), msgspec.structs.replace(kept, signing=changed)
 
-        endpoint = await self._change(issuer_id, endpoint_id, actor, "endpoint.rotate-secret", now, renewed)
+        endpoint = await self._change((issuer_id, endpoint_id), actor, "endpoint.rotate-secret", renewed)
         return endpoint, told[0]
 
-    async def _change(
-        self, issuer_id: str, endpoint_id: str, actor: str, action: str, now: int,
-        renewed: Callable[[Endpoint, Secrets], tuple[Endpoint, Secrets]],
-    ) -> Endpoint:  # fmt: skip
+    async def _change(self, key: tuple[str, str], actor: str, action: str, renewed: Renewed) -> Endpoint:
         """Change an endpoint under the lock that numbers its issuer's changes. What becomes of its rows is a chore."""
-        version = _new_version()
+        version, now = _new_version(), self._clock()
+        issuer_id, endpoint_id = key
 
         def work(tx: Transaction) -> Audited[Endpoint]:
             tx.run("change_endpoints", issuer_id=issuer_id, version=version)

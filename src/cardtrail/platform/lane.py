@@ -1,5 +1,6 @@
-"""A lane: all that goes to one endpoint, from its leaseholder. Claims live here, in memory; after a crash what was not
-settled is simply sent again.
+"""A lane: all that goes to one endpoint, from the process that holds its lease.
+
+Claims live here, in memory; after a crash what was not settled is simply sent again.
 
 `run_once` does the chores, then sends what is due: workers, as many as the endpoint shows it can take, each take a
 batch, sign it, send it, judge the answer and hand the result to be settled.
@@ -16,7 +17,7 @@ import structlog
 from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
-from cardtrail.platform.chore import move_rows
+from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
 from cardtrail.platform.egress import Answer, Egress
 from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
@@ -118,14 +119,17 @@ class Lane:
 
     # ── one turn ──
 
+    def stop(self) -> None:
+        """Take no further batch in this turn."""
+        self._stop_at = 0.0
+
     async def run_once(self) -> int:
         """Do what there is to do now, for a slice of time; return how many rows were moved or settled."""
         self._done = 0
         self._place = (-1, "")
         self._stop_at = self._tools.monotonic() + SLICE
         self._dry_until = 0.0
-        if self._chore:
-            await self._do_chore()
+        await self._do_chore()
         if self.endpoint.state is EndpointState.ENABLED:
             await self._beat()
             if self._circuit.is_open:
@@ -138,16 +142,10 @@ class Lane:
     async def _do_chore(self) -> None:
         """Move rows so that they fit the endpoint's state, in small steps; what is left is for the next turn."""
         tools = self._tools
-        is_enabled = self.endpoint.state is EndpointState.ENABLED
-        while tools.monotonic() < self._stop_at:
-            moved = await tools.db.transact(
-                lambda tx: move_rows(tx, *self.lease.key, tools.wall(), is_enabled=is_enabled)
-            )
+        while self._chore and tools.monotonic() < self._stop_at:
+            moved = await tools.db.transact(lambda tx: do_chore(tx, *self.lease.key, tools.wall()))
             self._done += moved
-            if not moved:
-                await tools.db.transact(lambda tx: tx.run("set_chore", chore=0, **self._where))
-                self._chore = False
-                return
+            self._chore = moved > 0
 
     async def _send_due(self) -> None:
         """Let workers send until nothing is due or the slice is over."""
@@ -180,7 +178,7 @@ class Lane:
         return not is_over and self._is_held() and not self._circuit.is_open
 
     async def _wait_for_rate(self, *, whole: bool = False) -> bool:
-        """Wait for a turn; return whether it came in time: within the slice, or within the lease for the `whole` of it."""
+        """Wait for a turn; return whether it came within the slice, or for a `whole` batch within the lease."""
         tools = self._tools
         may_go_on = self._is_held if whole else self._may_send
         if not self._bucket.take(tools.monotonic()):
@@ -265,8 +263,8 @@ class Lane:
         await self._settle(batch, answer, None)
         if closed:
             _log.info("circuit_closed", **self._where)
-            await self._tools.db.transact(lambda tx: tx.run("set_chore", chore=1, **self._where))
-            self._chore = True
+            await self._tools.db.transact(lambda tx: tx.run("heal_lane", **self._where))
+            self._chore, self._circuit.changed = True, False
 
     async def _split(self, batch: Sequence[Message], answer: Answer) -> None:
         await self._settle(batch, answer, _uncounted, keep_claims=True)
@@ -416,5 +414,3 @@ def _cursor_of(tx: Transaction, issuer_id: str) -> str:
 def _message_of(row: Row) -> Message:
     *head, picture, strict_length = row
     return Message(*head, bytes(picture), strict_length)
-
-

@@ -23,6 +23,7 @@ class Work(msgspec.Struct, frozen=True):
 
     key: LaneKey
     is_mine: bool
+    has_chore: bool
     version: str
 
 
@@ -54,10 +55,10 @@ class Leases:
             )
 
         rows = await self._db.read(work)
-        return [Work((row[0], row[1]), row[2] == self.holder, row[4]) for row in rows]
+        return [Work((row[0], row[1]), row[2] == self.holder, bool(row[3]), row[4]) for row in rows]
 
     async def acquire(self, keys: Sequence[LaneKey]) -> list[Lease]:
-        """Lease lanes; return those that were had. One that is leased absurdly far ahead was so before a clock jumped."""
+        """Lease lanes; return those that were had. A lease that ends absurdly late is from before a clock jumped."""
         if not keys:
             return []
         until = self._monotonic() + self.seconds

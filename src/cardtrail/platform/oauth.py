@@ -2,12 +2,12 @@
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from cardtrail.platform.egress import Answer, Egress, Tls
+from cardtrail.platform.egress import Answer
 from cardtrail.platform.endpoint import OAuth
 
 RENEW_AFTER = 0.9
@@ -28,17 +28,17 @@ class _TokenIn(msgspec.Struct):
     expires_in: float | str | None = None
 
 
-class TokenSource:
-    """One endpoint's token. `monotonic` gives seconds."""
+Post = Callable[[str, list[tuple[str, str]], bytes], Awaitable[Answer]]
+"""(URL, headers, body) -> the answer, whole."""
 
-    def __init__(
-        self, egress: Egress, peer: str, oauth: OAuth, secret: str, tls: Tls, monotonic: Callable[[], float]
-    ) -> None:
-        self._egress = egress
-        self._peer = peer
+
+class TokenSource:
+    """One endpoint's token; `post` calls the issuer, `monotonic` gives seconds."""
+
+    def __init__(self, post: Post, oauth: OAuth, secret: str, monotonic: Callable[[], float]) -> None:
+        self._post = post
         self._oauth = oauth
         self._secret = secret
-        self._tls = tls
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
         self._good_until = 0.0
@@ -65,9 +65,7 @@ class TokenSource:
         ]  # fmt: skip
         form = {"grant_type": "client_credentials"} | ({"scope": oauth.scope} if oauth.scope else {})
         asked = self._monotonic()
-        answer = await self._egress.post(
-            self._peer, oauth.token_url, headers, urlencode(form).encode(), self._tls, whole=True
-        )
+        answer = await self._post(oauth.token_url, headers, urlencode(form).encode())
         if answer.failure is not None:
             return msgspec.structs.replace(answer, status=None, body=b"", text=f"token: {answer.text}")
         found = _token_of(answer) if answer.status == _OK else None
@@ -80,9 +78,8 @@ class TokenSource:
 
 def _no_token(answer: Answer) -> Answer:
     """Tell of an answer without a token; its body stays out of the ledger, it may hold one."""
-    return msgspec.structs.replace(
-        answer, status=None, failure="token", text=f"the token endpoint answered {answer.status} without a token", body=b""
-    )
+    text = f"the token endpoint answered {answer.status} without a token"
+    return msgspec.structs.replace(answer, status=None, failure="token", text=text, body=b"")
 
 
 def _token_of(answer: Answer) -> tuple[str, float] | None:

@@ -105,15 +105,14 @@ class Outbox:
         return {issuer: rules for issuer, (_, rules) in known.items()}
 
     def _write(self, tx: Transaction, wanted: Sequence[tuple[Change, Rule]]) -> None:
-        """Write the rows: in `newest` mode the last step of an order is sent, and what came before it is superseded."""
+        """Write the rows. In `newest` mode an order's last step is sent, and what came before it is superseded."""
         now, new_id = self._clock(), new_ids(self._clock())
         last = {_key(change, rule): change.sequence for change, rule in wanted}
-        supersede(tx, now, (
-            key for key, sequence in _firsts(wanted).items() if sequence > 1
-        ))  # fmt: skip
-        rows = [
-            _row(new_id(), change, rule, now, sent=change.sequence == last[_key(change, rule)]) for change, rule in wanted
-        ]
+        supersede(tx, now, (key for key, sequence in _firsts(wanted).items() if sequence > 1))
+        rows = []
+        for change, rule in wanted:
+            sent = rule.config.mode is Mode.EVERY_STEP or change.sequence == last[_key(change, rule)]
+            rows.append(_row(new_id(), change, rule, now, sent=sent))
         tx.each("add_notifications", rows)
 
 
@@ -136,7 +135,7 @@ def _firsts(wanted: Iterable[tuple[Change, Rule]]) -> dict[OrderKey, int]:
 
 def _row(notification_id: str, change: Change, rule: Rule, now: int, *, sent: bool) -> Row:
     state = NotificationState.PENDING if rule.state is EndpointState.ENABLED else NotificationState.WITHHELD
-    if not sent and rule.config.mode is Mode.NEWEST:
+    if not sent:
         state = NotificationState.SUPERSEDED
     settled_at = now if state is NotificationState.SUPERSEDED else None
     return (

@@ -400,7 +400,7 @@ SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER); -- sqlite
 
 -- name: lanes_with_work
 -- Lanes that have something to do and that nobody else holds.
-SELECT l.issuer_id, l.endpoint_id, l.holder, l.fence, e.version FROM lane AS l
+SELECT l.issuer_id, l.endpoint_id, l.holder, l.chore, e.version FROM lane AS l
 JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
 WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
     AND (l.chore = 1 OR (e.state = 'ENABLED' AND (
@@ -441,13 +441,20 @@ FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id
 WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id;
 
 -- name: save_lane
--- How it goes at an endpoint, as its sender sees it.
+-- How it goes at an endpoint, as its sender sees it; not where somebody has just healed it.
 UPDATE lane SET failures = :failures, failing_since = :failing_since, probe_at = :probe_at, heartbeat_at = :heartbeat_at
-WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND fence = :fence;
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND fence = :fence AND chore = 0;
 
--- name: set_chore
--- Rows are to be moved, or all are moved.
-UPDATE lane SET chore = :chore WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
+-- name: lock_lane
+-- Whoever moves an endpoint's rows and whoever asks for it come one after the other.
+SELECT e.state FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id
+FOR UPDATE OF l -- postgres
+;
+
+-- name: end_chore
+-- All rows fit the endpoint's state.
+UPDATE lane SET chore = 0 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 
 -- name: heal_lane
 -- Try an endpoint again at once, as if nothing had happened.
@@ -490,6 +497,88 @@ WHERE :issuer_id = '' OR issuer_id = :issuer_id ORDER BY issuer_id, endpoint_id 
 -- Write what may change of an endpoint.
 UPDATE endpoint SET state = :state, reason = :reason, config = :config, secret_box = :secret_box, version = :version
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
+
+-- ── the ledger ──
+
+-- name: list_open
+-- What was not delivered to an endpoint, in one state, oldest first.
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+FROM notification
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = :state AND notification_id > :after AND notification_id < :before
+    AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+ORDER BY notification_id LIMIT :most;
+
+-- name: list_notifications
+-- An issuer's notifications, oldest first; of one endpoint or state, or of all where that is empty.
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+FROM notification
+WHERE issuer_id = :issuer_id AND notification_id > :after AND notification_id < :before
+    AND (:endpoint_id = '' OR endpoint_id = :endpoint_id) AND (:state = '' OR state = :state)
+ORDER BY notification_id LIMIT :most;
+
+-- name: list_of_card
+-- The notifications of one card, oldest first.
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+FROM notification
+WHERE issuer_id = :issuer_id AND card_id = :card_id AND notification_id > :after AND notification_id < :before
+    AND (:endpoint_id = '' OR endpoint_id = :endpoint_id) AND (:state = '' OR state = :state)
+ORDER BY notification_id LIMIT :most;
+
+-- name: list_by_id
+-- These notifications.
+SELECT n.notification_id, n.endpoint_id, n.card_id, n.operation_id, n.operation, n.sequence, n.state, n.round, n.attempts, n.due_at, n.settled_at, n.attempt_ids
+FROM rows(issuer_id text, notification_id text) AS v, notification AS n
+WHERE n.issuer_id = v.issuer_id AND n.notification_id = v.notification_id;
+
+-- name: picture_sent
+-- What a notification says.
+SELECT picture FROM notification WHERE issuer_id = :issuer_id AND notification_id = :notification_id;
+
+-- name: attempts_by_id
+-- These attempts.
+SELECT a.attempt_id, a.at, a.carried, a.http_status, a.failure, a.ms, a.answer
+FROM rows(issuer_id text, attempt_id text) AS v, attempt AS a
+WHERE a.issuer_id = v.issuer_id AND a.attempt_id = v.attempt_id;
+
+-- name: sent_of_orders
+-- Every notification of these orders to these endpoints.
+SELECT n.notification_id, n.endpoint_id, n.card_id, n.operation_id, n.sequence, n.state, n.lot, n.round, n.attempt_ids
+FROM rows(issuer_id text, card_id text, operation_id text, endpoint_id text) AS v, notification AS n
+WHERE n.issuer_id = v.issuer_id AND n.card_id = v.card_id AND n.operation_id = v.operation_id AND n.endpoint_id = v.endpoint_id;
+
+-- name: newest_of_orders
+-- The pictures of these orders.
+SELECT o.operation_id, o.sequence, o.picture, o.strict_length FROM rows(issuer_id text, card_id text, operation_id text) AS v, operation AS o
+WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
+
+-- name: requeue
+-- Send these again: the newest picture in the place of the one that is stored.
+UPDATE notification SET state = 'PENDING', lot = 1, round = notification.round + 1, attempts = 0, due_at = v.due_at, settled_at = NULL,
+    sequence = v.sequence, picture = v.picture, strict_length = v.strict_length
+FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint, sequence bigint, picture bytea, strict_length bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.round = v.round AND notification.state <> 'PENDING'
+RETURNING notification.notification_id;
+
+-- name: requeue_exactly
+-- Send these again as they are stored.
+UPDATE notification SET state = 'PENDING', lot = 2, round = notification.round + 1, attempts = 0, due_at = v.due_at, settled_at = NULL
+FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.round = v.round AND notification.state <> 'PENDING'
+RETURNING notification.notification_id;
+
+-- name: supersede_stuck
+-- A newer picture is on its way in place of these.
+UPDATE notification SET state = 'SUPERSEDED', settled_at = v.now
+FROM rows(issuer_id text, notification_id text, now bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.state IN ('REFUSED', 'DEAD', 'WITHHELD');
+
+-- name: orders_after
+-- An issuer's orders by their newest change.
+SELECT change_no, card_id, operation_id, sequence, picture, strict_length FROM operation
+WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
 
 -- ── retention ──
 

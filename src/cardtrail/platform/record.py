@@ -554,8 +554,7 @@ class _Recording:
         self.tx.each("drop_cards", unused)
 
     def publish_all(self) -> None:
-        """Number the changes, write the pictures and put them on their way; the counters are the last lock but for
-        notifications."""
+        """Number the changes, write the pictures, put them on their way; after the counters only notifications lock."""
         changed: dict[str, list[Row]] = {}
         for (issuer_id, _), card in sorted(self.cards.items()):
             changed.setdefault(issuer_id, []).extend(card.changes.values())

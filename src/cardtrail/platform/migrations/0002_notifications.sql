@@ -61,7 +61,7 @@ CREATE TABLE notification (
 );
 CREATE INDEX notification_due ON notification (issuer_id, endpoint_id, lot, due_at, notification_id) WHERE state = 'PENDING';
 CREATE INDEX notification_order ON notification (issuer_id, card_id, operation_id, endpoint_id);
-CREATE INDEX notification_stuck ON notification (issuer_id, endpoint_id, state, notification_id) WHERE state IN ('REFUSED', 'DEAD', 'WITHHELD');
+CREATE INDEX notification_open ON notification (issuer_id, endpoint_id, state, notification_id) WHERE state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD');
 CREATE INDEX notification_settled ON notification (state, settled_at) WHERE settled_at IS NOT NULL;
 
 -- One call to an endpoint, with how many notifications it carried and what came back; ids sort by time.
