@@ -21,7 +21,7 @@ SELDOM = {"all_parties", "active_keys", "keys_of_party", "signing_keys", "forget
 """Queries of people and of the background, which read a table as a whole where that is cheaper."""
 QUEUES = {"next_fanout"}
 """Queries that take the first row of a table in the order of its key."""
-IN_ORDER = {"latest_picture", "history", "links_of_parcels"}
+IN_ORDER = {"latest_picture", "history", "links_of_parcels", "pictures_since"}
 """Queries whose rows come in the order of a key, without sorting."""
 NOT_BY_ISSUER = {
     "inbox", "parcel", "fanout", "meta", "party", "party_key", "signing_key", "assertion_seen", "audit",

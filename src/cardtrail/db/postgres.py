@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction
+from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction, Watch
 from cardtrail.db.lanes import Lanes
 from cardtrail.db.sql import Engine, Query, queries_of, script_of
 from cardtrail.errors import SettingError, StoreUnavailable
@@ -39,6 +39,18 @@ _OPTIONS = (
     # Whoever waited for a lock must see what its holder committed, whatever the database's own default is.
     " -c default_transaction_isolation=read\\ committed"
 )
+
+# Everybody may ask both unless somebody took that right away. A standby has no history of its own to tell of.
+_MAY_KNOW_HOME = """
+SELECT NOT pg_is_in_recovery() AND has_function_privilege('pg_control_system()', 'EXECUTE')
+    AND has_function_privilege('pg_walfile_name(pg_lsn)', 'EXECUTE')"""
+# The cluster; its timeline, which a failover and a restore to a point in time begin anew; the database; and a table,
+# which a dump that is restored over it makes anew. The timeline comes from the log, since the control file names a new
+# one only after its first checkpoint.
+_HOME = """
+SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
+    left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('issuer_counter')::oid)"""
 
 Pool = ConnectionPool["psycopg.Connection[Row]"]
 Waiters = dict[tuple[str, str], list["asyncio.Future[Row | None]"]]
@@ -84,6 +96,12 @@ class PostgresTransaction:
     def script(self, text: str) -> None:
         for statement in script_of(text, "postgres"):
             self._cursor.execute(statement)
+
+    def home(self) -> str | None:
+        if self._cursor.execute(_MAY_KNOW_HOME).fetchone() != (True,):
+            return None
+        row = self._cursor.execute(_HOME).fetchone()
+        return None if row is None else str(row[0])
 
 
 def _refuse_unsafe(url: str) -> None:
@@ -186,6 +204,9 @@ class PostgresDatabase:
             )
 
         return _Coalescer(fetch).find
+
+    def watch(self) -> Watch:
+        return lambda: True  # whatever PostgreSQL can be asked costs as much as asking for what one wants to know
 
     def close(self) -> None:
         self._closed = True

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction
+from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction, Watch
 from cardtrail.db.sql import Engine, Query, queries_of, script_of
 from cardtrail.errors import StoreUnavailable
 
@@ -77,6 +77,9 @@ class SqliteTransaction:
     def script(self, text: str) -> None:
         for statement in script_of(text, "sqlite"):
             self._connection.execute(statement)
+
+    def home(self) -> str | None:
+        return None  # a file knows nothing of where it came from
 
 
 class _Job:
@@ -231,6 +234,23 @@ class SqliteDatabase:
             return rows[0][2:] if rows else None
 
         return find
+
+    def watch(self) -> Watch:
+        # A connection is not told of its own commits, and each remembers by itself what it was told last.
+        execute = self._connect(read_only=True).execute
+        last: Row | None = None
+
+        def moved() -> bool:
+            """Ask inline: it is a look at memory that all processes share."""
+            nonlocal last
+            self._require_open()
+            try:
+                before, last = last, execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error as error:
+                raise _unavailable(error) from error
+            return last != before
+
+        return moved
 
     def close(self) -> None:
         self._closed = True

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from cardtrail.platform import apidocs, http
 from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.connector import connector_of
+from cardtrail.platform.feed import Feed
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.orders import Orders
@@ -54,6 +56,7 @@ class Platform:
         self.outbox = Outbox(wall_clock)
         self.ingest = Ingest(self.db, clock, self.registry.may_reach, self.outbox)
         self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
+        self.feed = Feed(self.db)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
         self.openapi = apidocs.document()
         self.docs = apidocs.page_of(self.openapi)
@@ -77,6 +80,7 @@ class Platform:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.feed.stop()
         await self.ingest.drain()
         self.db.close()
 
@@ -136,7 +140,19 @@ async def _lifespan(platform: Platform, receive: Receive, send: Send) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which being told to stop is a clean end of, not one by a signal."""
+    """uvicorn's server, which being told to stop is a clean end of, not one by a signal.
+
+    `release` is called when it begins to stop, so that nobody waits for what may never happen.
+    """
+
+    def __init__(self, config: uvicorn.Config, release: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._release = release
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all waiting, then finish what was begun."""
+        self._release()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -159,4 +175,4 @@ def server_of(platform: Platform) -> Server:
         limit_concurrency=MAX_CONNECTIONS, backlog=BACKLOG,
         **uvicorn_options(settings),
     )  # fmt: skip
-    return Server(config)
+    return Server(config, platform.feed.release)

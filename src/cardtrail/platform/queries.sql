@@ -277,6 +277,20 @@ WHERE issuer_id = :issuer_id AND card_id = :card_id ORDER BY requested_at DESC, 
 SELECT change_no, card_id, operation_id, sequence, etag FROM operation
 WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
 
+-- name: feed_position
+-- The epoch of the database, and an issuer's newest change number; none where nothing of it ever changed.
+SELECT m.value, (SELECT c.change_no FROM issuer_counter AS c WHERE c.issuer_id = :issuer_id)
+FROM meta AS m WHERE m.name = 'epoch';
+
+-- name: pictures_since
+-- A page of the changes feed: the pictures that changed after a change number, in the order of the changes.
+SELECT change_no, picture FROM operation
+WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
+
+-- name: counters_of_issuers
+-- The newest change numbers of issuers.
+SELECT c.issuer_id, c.change_no FROM rows(issuer_id text) AS v, issuer_counter AS c WHERE c.issuer_id = v.issuer_id;
+
 -- name: events_of_card
 -- Every event of one card.
 SELECT body FROM event WHERE issuer_id = :issuer_id AND card_id = :card_id LIMIT 100000;
