@@ -5,7 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
-from cardtrail.platform.egress import Answer, Egress, Tls
+from cardtrail.platform.answer import Answer
+from cardtrail.platform.egress import Egress, Tls
 from cardtrail.platform.endpoint import Endpoint, Secrets, Signing
 from cardtrail.platform.logs import masked
 from cardtrail.platform.oauth import TokenSource

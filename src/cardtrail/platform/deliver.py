@@ -13,8 +13,9 @@ import structlog
 from cardtrail.core.schedule import STEPS, probe_after
 from cardtrail.db import Database
 from cardtrail.errors import CardtrailError
+from cardtrail.platform.answer import Answer
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.egress import Answer, Egress
+from cardtrail.platform.egress import Egress
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lane import Lane, Pace, Tools
 from cardtrail.platform.lease import LaneKey, Leases, Work

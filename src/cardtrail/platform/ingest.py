@@ -111,6 +111,8 @@ class Ingest:
         self._db = db
         self._may_reach = may_reach
         self._outbox = outbox
+        self.on_commit: Callable[[], None] = lambda: None
+        """Told after each commit, since there may be something to deliver."""
         self._pending: Group = []
         self._size = 0
         self._lanes = Lanes(LANES, self._drain)
@@ -183,7 +185,9 @@ class Ingest:
             return error
 
     async def _record(self, items: Sequence[Item]) -> list[Outcome]:
-        return await self._db.transact(lambda tx: self.record(tx, items))
+        outcomes = await self._db.transact(lambda tx: self.record(tx, items))
+        self.on_commit()
+        return outcomes
 
     def record(self, tx: Transaction, items: Sequence[Item]) -> list[Outcome]:
         """Record events inside a transaction of the caller's; return their outcomes in order."""

@@ -16,10 +16,11 @@ import structlog
 
 from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
+from cardtrail.platform.answer import Answer
 from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
-from cardtrail.platform.egress import Answer, Egress
+from cardtrail.platform.egress import Egress
 from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
@@ -412,5 +413,5 @@ def _cursor_of(tx: Transaction, issuer_id: str) -> str:
 
 
 def _message_of(row: Row) -> Message:
-    *head, picture, strict_length = row
-    return Message(*head, bytes(picture), strict_length)
+    notification_id, operation_id, lot, round_, attempts, due_at, picture, strict_length = row
+    return Message(notification_id, operation_id, lot, round_, attempts, due_at, bytes(picture), strict_length)

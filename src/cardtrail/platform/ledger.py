@@ -20,7 +20,7 @@ OPEN = (NotificationState.PENDING, NotificationState.REFUSED, NotificationState.
 """The states of what was not delivered, and that has no newer picture in its place."""
 
 
-class Entry(msgspec.Struct, frozen=True, rename="camel"):
+class Entry(msgspec.Struct, frozen=True, rename="camel", array_like=True):
     """One notification as the ledger shows it; times in µs. `attempts` counts those of this round that count."""
 
     notification_id: str
@@ -129,7 +129,5 @@ def _endpoints(tx: Transaction, issuer_id: str, selection: Selection) -> Sequenc
 
 def entry_of(row: Row) -> Entry:
     """Return a row of the ledger's lists."""
-    *head, state, round_, attempts, due_at, settled_at, attempt_ids = row
-    return Entry(
-        *head, NotificationState(state), round_, attempts, due_at, settled_at, tuple(attempt_ids.split())
-    )  # fmt: skip
+    *head, attempt_ids = row
+    return msgspec.convert((*head, attempt_ids.split()), Entry)

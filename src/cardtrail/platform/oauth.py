@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from cardtrail.platform.egress import Answer
+from cardtrail.platform.answer import Answer
 from cardtrail.platform.endpoint import OAuth
 
 RENEW_AFTER = 0.9

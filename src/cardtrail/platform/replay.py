@@ -33,7 +33,6 @@ class Replayed(msgspec.Struct, frozen=True, rename="camel"):
     more: bool = False
 
     def __add__(self, other: "Replayed") -> "Replayed":
-        """Return both together."""
         return Replayed(
             self.matched + other.matched, self.replayed + other.replayed, self.pending + other.pending,
             self.withheld + other.withheld, self.more or other.more,
@@ -58,15 +57,17 @@ class Replay:
             raise InputError("", "say which notifications: ids, state, times, card or endpoint", "FIELD_INVALID_VALUE")
         total, after, seen = Replayed(), "", set[OrderKey]()
         while total.matched < MAX_REPLAY:
-            rules = await self._rules(issuer_id, selection.endpoint_id)
-            step = _Step(issuer_id, rules, self._clock(), exact=exact, dry_run=dry_run)
-            step.seen = seen
-            found, last = await self._db.transact(lambda tx, step=step, after=after: step.again(tx, selection, after))  # type: ignore[misc]  # bound now
+            step = _Step(issuer_id, await self._rules(issuer_id, selection.endpoint_id), seen, self._clock())
+            found, after = await self._again(step, selection, after, exact=exact, dry_run=dry_run)
             total += found
-            if not last:
+            if not after:
                 return total
-            after = last
         return msgspec.structs.replace(total, more=True)
+
+    async def _again(
+        self, step: "_Step", selection: Selection, after: str, *, exact: bool, dry_run: bool
+    ) -> tuple[Replayed, str]:
+        return await self._db.transact(lambda tx: step.again(tx, selection, after, exact=exact, dry_run=dry_run))
 
     async def run_never_attempted(self, issuer_id: str, endpoint_id: str, *, dry_run: bool = False) -> Replayed:
         """Send each order's newest picture to an endpoint to which nothing of the order was ever sent.
@@ -75,18 +76,17 @@ class Replay:
         """
         total, since = Replayed(), 0
         while total.matched < MAX_REPLAY:
-            rules = await self._rules(issuer_id, endpoint_id)
-            if rules[endpoint_id].state is EndpointState.DISABLED:
+            step = _Step(issuer_id, await self._rules(issuer_id, endpoint_id), set(), self._clock())
+            if not step.is_enabled(endpoint_id):
                 raise Conflict(f"endpoint {endpoint_id} is disabled; enable it first")
-            step = _Step(issuer_id, rules, self._clock(), exact=False, dry_run=dry_run)
-            found, last = await self._db.transact(
-                lambda tx, step=step, since=since: step.missing(tx, endpoint_id, since)
-            )  # type: ignore[misc]  # bound now
+            found, since = await self._missing(step, endpoint_id, since, dry_run=dry_run)
             total += found
-            if not last:
+            if not since:
                 return total
-            since = last
         return msgspec.structs.replace(total, more=True)
+
+    async def _missing(self, step: "_Step", endpoint_id: str, since: int, *, dry_run: bool) -> tuple[Replayed, int]:
+        return await self._db.transact(lambda tx: step.missing(tx, endpoint_id, since, dry_run=dry_run))
 
     async def _rules(self, issuer_id: str, endpoint_id: str) -> dict[str, Rule]:
         rows = await self._db.read(lambda tx: tx.each("endpoints_of_issuers", [(issuer_id,)]))
@@ -99,23 +99,23 @@ class Replay:
 class _Step:
     """One transaction of a replay; `seen` has the orders that were replayed before."""
 
-    def __init__(self, issuer_id: str, rules: dict[str, Rule], now: int, *, exact: bool, dry_run: bool) -> None:
+    def __init__(self, issuer_id: str, rules: dict[str, Rule], seen: set[OrderKey], now: int) -> None:
         self.issuer_id = issuer_id
         self.rules = rules
-        self.seen: set[OrderKey] = set()
+        self.seen = seen
         self.now = now
-        self.exact = exact
-        self.dry_run = dry_run
 
-    def again(self, tx: Transaction, selection: Selection, after: str) -> tuple[Replayed, str]:
+    def again(
+        self, tx: Transaction, selection: Selection, after: str, *, exact: bool, dry_run: bool
+    ) -> tuple[Replayed, str]:
         """Send again the next rows of a selection; return what came of it and the last row, empty at the end."""
         entries = entries_of(tx, self.issuer_id, selection, after, STEP)
-        live = [each for each in entries if self._is_enabled(each.endpoint_id)]
-        done = self._exactly(tx, live) if self.exact else self._newest(tx, live)
+        live = [each for each in entries if self.is_enabled(each.endpoint_id)]
+        done = self._exactly(tx, live, dry_run=dry_run) if exact else self._newest(tx, live, dry_run=dry_run)
         told = Replayed(len(entries), done.replayed, done.pending, len(entries) - len(live))
         return told, entries[-1].notification_id if len(entries) == STEP else ""
 
-    def missing(self, tx: Transaction, endpoint_id: str, since: int) -> tuple[Replayed, int]:
+    def missing(self, tx: Transaction, endpoint_id: str, since: int, *, dry_run: bool) -> tuple[Replayed, int]:
         """Send the next orders of which nothing was ever sent; return what came of it and the last change, else 0."""
         orders = tx.all("orders_after", issuer_id=self.issuer_id, since=since, most=STEP)
         keys = [(self.issuer_id, row[1], row[2], endpoint_id) for row in orders]
@@ -126,14 +126,15 @@ class _Step:
         new = [row for row in wanted if not sent.get(row[2])]
         old = [max(sent[row[2]], key=lambda each: (each[4], each[0])) for row in wanted if sent.get(row[2])]
         waiting = [row for row in old if row[5] == NotificationState.PENDING]
-        if not self.dry_run:
+        if not dry_run:
             self._add(tx, endpoint_id, new)
             self._requeue(tx, [(row[0], row[7], row[2], row[3]) for row in old if row not in waiting])
             self._heal(tx, {endpoint_id})
         told = Replayed(len(wanted), len(wanted) - len(waiting), len(waiting))
         return told, orders[-1][0] if len(orders) == STEP else 0
 
-    def _is_enabled(self, endpoint_id: str) -> bool:
+    def is_enabled(self, endpoint_id: str) -> bool:
+        """Tell whether an endpoint is sent to."""
         return endpoint_id in self.rules and self.rules[endpoint_id].state is EndpointState.ENABLED
 
     def _is_missing(self, order: Row, sent: Iterable[Row], endpoint_id: str) -> bool:
@@ -141,19 +142,19 @@ class _Step:
         wants = self.rules[endpoint_id].config.wants(picture["operation"], picture["details"]["status"])
         return wants and not any(row[8] for row in sent)
 
-    def _exactly(self, tx: Transaction, entries: Sequence[Entry]) -> Replayed:
+    def _exactly(self, tx: Transaction, entries: Sequence[Entry], *, dry_run: bool) -> Replayed:
         for entry in entries:
             if self.rules[entry.endpoint_id].config.strict:
                 raise Conflict(f"endpoint {entry.endpoint_id} is strict: an old picture would look new there")
         idle = [entry for entry in entries if entry.state is not NotificationState.PENDING]
-        if self.dry_run:
+        if dry_run:
             return Replayed(replayed=len(idle), pending=len(entries) - len(idle))
         rows = [(self.issuer_id, each.notification_id, each.round, self.now) for each in idle]
         changed = tx.each("requeue_exactly", rows)
         self._heal(tx, {each.endpoint_id for each in entries})
         return Replayed(replayed=len(changed), pending=len(entries) - len(idle))
 
-    def _newest(self, tx: Transaction, entries: Sequence[Entry]) -> Replayed:
+    def _newest(self, tx: Transaction, entries: Sequence[Entry], *, dry_run: bool) -> Replayed:
         """Send each order's newest picture once, in the place of the newest row that was meant."""
         chosen: dict[OrderKey, Entry] = {}
         for entry in entries:
@@ -164,7 +165,7 @@ class _Step:
         rows = tx.each("sent_of_orders", sorted(chosen))
         waiting = {(row[2], row[3], row[1]) for row in rows if row[5] == NotificationState.PENDING and row[6] < EXACT}
         idle = {key: entry for key, entry in chosen.items() if key[1:] not in waiting}
-        if self.dry_run:
+        if dry_run:
             return Replayed(replayed=len(idle), pending=len(chosen) - len(idle))
         taken = {entry.notification_id for entry in idle.values()}
         stuck = [
