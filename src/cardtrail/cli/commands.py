@@ -5,7 +5,7 @@ from cyclopts import App
 from cardtrail import __version__
 from cardtrail.cli.ingest import ingest
 from cardtrail.cli.party import audit_app, key_app, party_app
-from cardtrail.cli.sandbox import sandbox
+from cardtrail.cli.sandbox import sandbox_app
 from cardtrail.cli.serve import serve
 from cardtrail.cli.status import status
 
@@ -14,7 +14,7 @@ app = App(
     help="Where is this physical card order really, now?",
 )  # fmt: skip
 app.command(serve)
-app.command(sandbox)
+app.command(sandbox_app)
 app.command(ingest)
 app.command(status)
 app.command(party_app)

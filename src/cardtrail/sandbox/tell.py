@@ -84,14 +84,14 @@ class Tell:
 
     def _welcome(self) -> str:
         return (
-            "\ncardtrail sandbox: the platform, and a pretend bank, production site and carrier that call it.\n\n"
+            "\ncardtrail sandbox: the platform, and a pretend bank, site and carrier.\n\n"
             f"  base   {self._root}{BASE_PATH}\n"
             f"  docs   {self._root}/docs\n"
-            f"  bank   {self._receiver} (its receiver of notifications; a GET shows what it knows)\n"
+            f"  bank   {self._receiver} (its receiver; a GET shows what it knows)\n"
             f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db)\n\n"
             f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
-            "The token is good for 15 minutes; a fresh one comes in time, here and in sandbox.env.\n"
-            f"`kill -USR1 {os.getpid()}` stops the bank's receiver, and once more starts it again: nothing is lost.\n"
+            "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n"
+            f"`kill -USR1 {os.getpid()}` stops the bank's receiver, and starts it again. Try it.\n"
             "Ctrl-C ends the sandbox.\n"
         )
 
