@@ -25,7 +25,7 @@ NETWORK = "127.0.0.0/8"
 """Where the demo's platform may call."""
 
 
-class Books(msgspec.Struct, frozen=True):
+class Books(msgspec.Struct, frozen=True, kw_only=True):
     """How it stands between platform and bank. `oldest` is how long it has waited, seconds."""
 
     url: str
@@ -98,5 +98,6 @@ class Bank:
         oldest = time.time() - waiting[0].created_at / 1_000_000 if waiting else 0.0
         inbox = self._inbox
         return Books(
-            self.receiver.url, self.receiver.is_up, inbox.notifications, len(waiting), max(0.0, oldest), inbox.newest
-        )
+            url=self.receiver.url, is_up=self.receiver.is_up, notifications=inbox.notifications,
+            pending=len(waiting), oldest=max(0.0, oldest), known=inbox.newest,
+        )  # fmt: skip

@@ -210,7 +210,6 @@ class _Server(uvicorn.Server):
 def _bound(port: int) -> socket.socket:
     """Return a socket that has a port on loopback, and shares it with others of this user's."""
     bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((HOST, port))
