@@ -22,6 +22,7 @@ from cardtrail.platform.deliver import Deliverer, Note, Options
 from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.feed import Feed
+from cardtrail.platform.health import Health
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.orders import Orders
@@ -72,6 +73,7 @@ class Platform:
         self.endpoints = Endpoints(self.db, box, wall_clock)
         self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
         self.ingest.on_commit = self.deliverer.wake
+        self.health = Health(self.db, self.metrics, wall_clock)
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -84,6 +86,7 @@ class Platform:
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
             asyncio.create_task(_run(self.sweep.run_once, 60.0)),
             asyncio.create_task(_run(self.prune.run_once, 60.0)),
+            asyncio.create_task(_run(self.health.run_once, 5.0)),
             asyncio.create_task(_run(self.signing.run_once, 60.0)),
             asyncio.create_task(_run(self.tokens.run_once, 60.0)),
         ]

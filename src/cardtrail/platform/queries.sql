@@ -428,6 +428,15 @@ WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
         OR l.heartbeat_at <= :now)))
 LIMIT :most;
 
+-- name: lane_health
+-- How it goes in every lane: state, open circuit, and what has waited longest.
+SELECT e.state, l.probe_at, (
+    SELECT n.notification_id FROM notification AS n
+    WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'
+    ORDER BY n.notification_id LIMIT 1
+) FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+LIMIT :most;
+
 -- name: acquire_lanes
 -- Lease lanes that nobody holds; the answer lists those that were had.
 UPDATE lane SET holder = v.holder, fence = lane.fence + 1, leased_until = v.leased_until
