@@ -16,6 +16,7 @@ from cardtrail.platform import apidocs, http
 from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.connector import connector_of
+from cardtrail.platform.epoch import Home
 from cardtrail.platform.feed import Feed
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.metrics import Metrics
@@ -55,6 +56,7 @@ class Platform:
         self.ingest = Ingest(self.db, clock, self.registry.may_reach)
         self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
         self.feed = Feed(self.db)
+        self.home = Home(self.db, wall_clock)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
         self.openapi = apidocs.document()
         self.docs = apidocs.page_of(self.openapi)
@@ -68,6 +70,7 @@ class Platform:
         self._loops = [
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
+            asyncio.create_task(_run(self.home.run_once, 5.0)),
             asyncio.create_task(_run(self.sweep.run_once, 60.0)),
             asyncio.create_task(_run(self.signing.run_once, 60.0)),
             asyncio.create_task(_run(self.tokens.run_once, 60.0)),
