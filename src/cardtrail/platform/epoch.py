@@ -10,6 +10,8 @@ SQLite file) looks to us as if nothing had happened; for that there is `cardtrai
 import secrets
 from collections.abc import Callable
 
+import structlog
+
 from cardtrail.db import Database, Transaction
 from cardtrail.platform.audit import Audited, change, new_id, write
 
@@ -17,6 +19,7 @@ ACTION = "epoch.renew"
 SUBJECT = "platform"
 """Under what a renewal is found in the audit; also who did it, where it was we ourselves."""
 _HOME = "home"
+_log = structlog.get_logger()
 
 
 async def find_epoch(db: Database) -> str:
@@ -58,7 +61,10 @@ class Home:
         if await self._db.read(_new_home) is None:
             return 0
         now = self._clock()
-        return int(await self._db.transact(lambda tx: follow_home(tx, now)))
+        renewed = await self._db.transact(lambda tx: follow_home(tx, now))
+        if renewed:
+            _log.warning("epoch_renewed", reason="the database has another home: a restore or a failover")
+        return int(renewed)
 
 
 def _epoch(tx: Transaction) -> str:
