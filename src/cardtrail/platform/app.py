@@ -21,6 +21,7 @@ from cardtrail.platform.connector import connector_of
 from cardtrail.platform.deliver import Deliverer, Note, Options
 from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
 from cardtrail.platform.endpoints import Endpoints
+from cardtrail.platform.epoch import Home
 from cardtrail.platform.feed import Feed
 from cardtrail.platform.health import Health
 from cardtrail.platform.ingest import Ingest
@@ -66,6 +67,7 @@ class Platform:
         self.ingest = Ingest(self.db, clock, self.registry.may_reach, self.outbox)
         self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
         self.feed = Feed(self.db)
+        self.home = Home(self.db, wall_clock)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
         self.prune = Prune(self.db, wall_clock, settings.settled_days, settings.undelivered_days)
         self.openapi = apidocs.document()
@@ -84,6 +86,7 @@ class Platform:
         self._loops = [
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
+            asyncio.create_task(_run(self.home.run_once, 5.0)),
             asyncio.create_task(_run(self.sweep.run_once, 60.0)),
             asyncio.create_task(_run(self.prune.run_once, 60.0)),
             asyncio.create_task(_run(self.health.run_once, 5.0)),
