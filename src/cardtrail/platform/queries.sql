@@ -414,7 +414,7 @@ SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER); -- sqlite
 
 -- name: lanes_with_work
 -- Lanes that have something to do and that nobody else holds.
-SELECT l.issuer_id, l.endpoint_id, l.holder, l.chore, e.version FROM lane AS l
+SELECT l.issuer_id, l.endpoint_id, l.chore, e.version FROM lane AS l
 JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
 WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
     AND (l.chore = 1 OR (e.state = 'ENABLED' AND (
@@ -429,11 +429,11 @@ WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
 LIMIT :most;
 
 -- name: acquire_lanes
--- Lease lanes that nobody holds; the answer lists those that were had.
+-- Lease lanes that nobody else holds; the answer lists those that were had.
 UPDATE lane SET holder = v.holder, fence = lane.fence + 1, leased_until = v.leased_until
 FROM rows(issuer_id text, endpoint_id text, holder text, clock bigint, too_far bigint, leased_until bigint) AS v
 WHERE lane.issuer_id = v.issuer_id AND lane.endpoint_id = v.endpoint_id
-    AND (lane.leased_until < v.clock OR lane.leased_until > v.too_far)
+    AND (lane.holder = v.holder OR lane.leased_until < v.clock OR lane.leased_until > v.too_far)
 RETURNING lane.issuer_id, lane.endpoint_id, lane.fence;
 
 -- name: renew_lanes

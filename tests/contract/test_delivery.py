@@ -1,0 +1,55 @@
+"""The deliverer on both engines, with receivers on real sockets: what goes out, what comes of it, and who may send."""
+
+import pytest
+
+from cardtrail.platform.lane import Lane
+from tests.delivering import Delivering, delivering
+from tests.desk import execute
+
+
+def later_monotonic(site: Delivering, seconds: float) -> None:
+    """Let every process's own clock go on."""
+    for process in site.processes:
+        process.ahead += seconds
+
+
+# ── lanes that break
+
+
+def test_a_lane_that_broke_is_taken_again_by_the_same_process(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: it was known as held by this process and never taken again."""
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        site.order("a")
+        with monkeypatch.context() as broken:
+            broken.setattr(Lane, "run_once", lambda _: 1 / 0)
+            site.turn()
+        assert site.states() == ["PENDING"]
+        site.turn()
+        assert receiver.calls == []  # it rests, so that it does not break all the time
+        later_monotonic(site, 60)
+        site.settle()
+        assert site.states() == ["DELIVERED"]
+
+
+def test_an_endpoint_whose_secrets_do_not_open_holds_up_no_other_and_is_tried_again(database_url: str) -> None:
+    """Was a bug: it was never tried again, not even once the right key had come."""
+    with delivering(database_url) as site:
+        lost, other = site.listening("lost"), site.listening("other")
+        execute(database_url, "CREATE TABLE kept AS SELECT endpoint_id, secret_box FROM endpoint")
+        execute(database_url, RESEAL.format("other"))
+        site.order("a")
+        site.turn()
+        assert (site.states("lost"), site.states("other")) == (["PENDING"], ["DELIVERED"])
+        execute(database_url, RESEAL.format("lost"))
+        later_monotonic(site, 60)
+        site.settle()
+        assert site.states("lost") == ["DELIVERED"]
+        assert (len(lost.calls), len(other.calls)) == (1, 1)
+
+
+RESEAL = (
+    "UPDATE endpoint SET secret_box = (SELECT secret_box FROM kept WHERE endpoint_id = '{}') WHERE endpoint_id = 'lost'"
+)
