@@ -1,10 +1,17 @@
 """The deliverer on both engines, with receivers on real sockets: what goes out, what comes of it, and who may send."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from cardtrail.db import Transaction
+from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.lane import Lane
 from tests.delivering import Delivering, delivering
 from tests.desk import execute
+from tests.events import event
 
 
 def later_monotonic(site: Delivering, seconds: float) -> None:
@@ -53,3 +60,56 @@ def test_an_endpoint_whose_secrets_do_not_open_holds_up_no_other_and_is_tried_ag
 RESEAL = (
     "UPDATE endpoint SET secret_box = (SELECT secret_box FROM kept WHERE endpoint_id = '{}') WHERE endpoint_id = 'lost'"
 )
+
+
+def test_a_store_that_is_lost_in_the_middle_of_a_turn_loses_nothing_and_ends_no_lane(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: the lane was dropped, the calls that were under way with it, and never came back."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=2)
+        site.order(*"abcdefgh")
+        reads = site.desk.db.read
+        asked: list[object] = []
+
+        async def lost(work: Callable[[Transaction], Any]) -> Any:
+            asked.append(work)
+            if len(asked) > 3:
+                raise StoreUnavailable("gone")
+            return await reads(work)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(site.desk.db, "read", lost)
+            site.turn()
+        fence = site.lane()["fence"]
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+        assert site.lane()["fence"] == fence
+        assert len(receiver.calls) == 8
+
+
+def test_a_deliverer_goes_on_when_the_store_cannot_even_be_asked_whether_it_moved(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: the loop ended for good, and nobody was told."""
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        answers = [StoreUnavailable("gone"), True]
+
+        def moved() -> bool:
+            answer = answers.pop(0) if len(answers) > 1 else True
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(site.desk.db, "watch", lambda: moved)
+
+        async def run() -> None:
+            running = asyncio.create_task(site.processes[0].deliverer.run())
+            await site.desk.take(event("requested", "a"))
+            await receiver.until(lambda it: it.arrived == 1)
+            await site.processes[0].deliverer.stop()
+            await running
+
+        site.desk.run(run())
+        assert site.states() == ["DELIVERED"]

@@ -12,7 +12,7 @@ import structlog
 
 from cardtrail.core.schedule import STEPS, probe_after
 from cardtrail.db import Database
-from cardtrail.errors import CardtrailError
+from cardtrail.errors import CardtrailError, StoreUnavailable
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.egress import Egress
@@ -134,7 +134,11 @@ class Deliverer:
     async def _turn(self, work: Work) -> int:
         lane = self._lanes[work.key]
         if work.has_chore or lane.endpoint.version != work.version:
-            await lane.load()
+            try:
+                await lane.load()
+            except StoreUnavailable as error:
+                _log.warning("turn_not_taken", issuer_id=work.key[0], endpoint_id=work.key[1], error=str(error))
+                return 0
         return await lane.run_once()
 
     def _ended(self, key: LaneKey, task: asyncio.Task[int]) -> None:
@@ -184,11 +188,11 @@ class Deliverer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause)
             began = self._tools.monotonic()
-            if not (self._woken.is_set() or moved() or began - looked_at > MAX_PAUSE):
-                continue
-            self._woken.clear()
-            looked_at = began
             try:
+                if not (self._woken.is_set() or moved() or began - looked_at > MAX_PAUSE):
+                    continue
+                self._woken.clear()
+                looked_at = began
                 await self.look()
             except CardtrailError as error:
                 _log.error("not_looked", error=str(error))

@@ -16,6 +16,7 @@ import structlog
 
 from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
+from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.chore import do_chore
@@ -130,15 +131,29 @@ class Lane:
         self._place = (-1, "")
         self._stop_at = self._tools.monotonic() + SLICE
         self._dry_until = 0.0
-        await self._do_chore()
-        if self.endpoint.state is EndpointState.ENABLED:
-            await self._beat()
-            if self._circuit.is_open:
-                await self._probe()
-            if not self._circuit.is_open:
-                await self._send_due()
-        await self._save()
+        try:
+            await self._do_chore()
+            if self.endpoint.state is EndpointState.ENABLED:
+                await self._send_what_is_due()
+            self._let_go()
+            await self._save()
+        except StoreUnavailable as error:
+            self._cut_short(error)
+        finally:
+            self._let_go()
         return self._done
+
+    async def _send_what_is_due(self) -> None:
+        await self._beat()
+        if self._circuit.is_open:
+            await self._probe()
+        if not self._circuit.is_open:
+            await self._send_due()
+
+    def _cut_short(self, error: StoreUnavailable) -> None:
+        """End the turn, but not the calls that are under way: what came of them is settled when the store is back."""
+        self._stop_at = 0.0
+        _log.warning("turn_cut_short", error=str(error), **self._where)
 
     async def _do_chore(self) -> None:
         """Move rows so that they fit the endpoint's state, in small steps; what is left is for the next turn."""
@@ -171,6 +186,8 @@ class Lane:
                     return
                 await self._send(batch)
                 self._hire(group)
+        except StoreUnavailable as error:
+            self._cut_short(error)
         finally:
             self._workers -= 1
 
@@ -378,14 +395,22 @@ class Lane:
         """Send nothing any more, and tell a person, once."""
         if self.endpoint.state is EndpointState.DISABLED:
             return
-        self.endpoint = msgspec.structs.replace(self.endpoint, state=EndpointState.DISABLED, reason=reason)
-        await self._tools.endpoints.disable(*self.lease.key, reason, ACTOR)
+        enabled = self.endpoint
+        self.endpoint = msgspec.structs.replace(enabled, state=EndpointState.DISABLED, reason=reason)
+        try:
+            await self._tools.endpoints.disable(*self.lease.key, reason, ACTOR)
+        except StoreUnavailable:
+            self.endpoint = enabled  # so that the next call that ends so tries again
+            raise
         _log.error("endpoint_disabled", alert=True, reason=reason, **self._where)
 
-    async def _save(self) -> None:
-        """Write down how it goes, and let go of what was claimed and not sent."""
+    def _let_go(self) -> None:
+        """Let go of what was claimed and not sent."""
         self._forget(self._ready)
         self._ready.clear()
+
+    async def _save(self) -> None:
+        """Write down how it goes."""
         circuit = self._circuit
         if circuit.changed:
             await self._tools.db.transact(lambda tx: tx.run(
