@@ -9,9 +9,13 @@ import pytest
 from cardtrail.db import Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.lane import Lane
-from tests.delivering import Delivering, delivering
+from cardtrail.platform.ledger import Selection
+from cardtrail.platform.replay import Replay
+from tests.delivering import SECOND, Delivering, delivering
 from tests.desk import execute
 from tests.events import event
+from tests.receiver import OK
+from tests.serving import ISSUER
 
 
 def later_monotonic(site: Delivering, seconds: float) -> None:
@@ -113,3 +117,54 @@ def test_a_deliverer_goes_on_when_the_store_cannot_even_be_asked_whether_it_move
 
         site.desk.run(run())
         assert site.states() == ["DELIVERED"]
+
+
+# ── replays
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_replay_that_fails_waits_for_its_next_try_as_any_other(database_url: str, exact: bool) -> None:  # noqa: FBT001 - pytest fills it in
+    """Was a bug: a failed replay was sent again at once until it was dead."""
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        site.order("a")
+        site.settle()
+        receiver.reply = lambda _call: (503, {}, b"")
+        replay = Replay(site.desk.db, site.wall)
+        assert site.desk.run(replay.run(ISSUER, Selection(card_id="a"), exact=exact)).replayed == 1
+        site.settle()
+        [note] = site.notes()
+        assert (note.state, note.attempts, note.round, receiver.arrived) == ("PENDING", 1, 1, 2)
+        assert note.due_at >= site.desk.now + 5 * SECOND
+        site.later(7 * SECOND)
+        site.settle()
+        assert (site.notes()[0].attempts, receiver.arrived) == (2, 3)
+
+
+def test_replays_that_wait_for_a_later_try_are_due_at_once_when_the_endpoint_is_back(database_url: str) -> None:
+    """Was a bug: only live traffic was."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*"abcdefgh")
+        site.settle()
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.desk.run(Replay(site.desk.db, site.wall).run(ISSUER, Selection(endpoint_id="one")))
+        site.settle()
+        assert site.lane()["probe_at"] is not None
+        receiver.reply = lambda _call: OK
+        site.later(6 * SECOND)
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+
+
+def test_live_traffic_goes_before_replays(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*"ab")
+        site.settle()
+        replay = Replay(site.desk.db, site.wall)
+        site.desk.run(replay.run(ISSUER, Selection(card_id="a"), exact=True))
+        site.desk.run(replay.run(ISSUER, Selection(card_id="b")))
+        site.order("c")
+        site.settle()
+        assert [each["cardId"] for each in receiver.delivered[2:]] == ["c", "b", "a"]

@@ -26,7 +26,7 @@ from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
 from cardtrail.platform.limit import Bucket
-from cardtrail.platform.outbox import NotificationState, new_ids
+from cardtrail.platform.outbox import EXACT, LIVE, REPLAY, NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
 from cardtrail.protocol.cursor import Cursor, encode_cursor
 from cardtrail.protocol.envelope import halves
@@ -242,17 +242,27 @@ class Lane:
             return bool(self._ready)
 
     def _claim(self, tx: Transaction, most: int) -> list[Row]:
-        """Read on from where the last claim ended, and from the start where that gives nothing."""
-        now = self._tools.wall()
+        """Read on from where the last claim ended, and from the start where that gives nothing; replays come last."""
         self._cursor = _cursor_of(tx, self.lease.key[0])
-        rows: list[Row] = []
         for place in dict.fromkeys((self._place, (-1, ""))):
-            rows = tx.all("claim", now=now, after_due=place[0], after_id=place[1], most=most, **self._where)
-            rows = [row for row in rows if row[0] not in self._claimed]
+            rows = self._claim_of_lot(tx, LIVE, place, most)
             if rows:
                 self._place = (rows[-1][5], rows[-1][0])
                 return rows
-        return tx.all("claim_replays", most=most + len(self._claimed), **self._where)
+        for lot in (REPLAY, EXACT):
+            rows = self._claim_of_lot(tx, lot, (-1, ""), most)
+            if rows:
+                return rows
+        return []
+
+    def _claim_of_lot(self, tx: Transaction, lot: int, after: tuple[int, str], most: int) -> list[Row]:
+        """Read what is due and not in hand; what is in hand comes first where nothing tells the place to begin."""
+        more = len(self._claimed) if lot != LIVE else 0
+        rows = tx.all(
+            "claim", lot=lot, now=self._tools.wall(), after_due=after[0], after_id=after[1], most=most + more,
+            **self._where,
+        )  # fmt: skip
+        return [row for row in rows if row[0] not in self._claimed][:most]
 
     # ── sending ──
 

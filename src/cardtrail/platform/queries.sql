@@ -323,17 +323,11 @@ SELECT v.issuer_id, v.notification_id, v.endpoint_id, v.card_id, v.operation_id,
 FROM rows(issuer_id text, notification_id text, endpoint_id text, card_id text, operation_id text, operation text, sequence bigint, state text, lot bigint, due_at bigint, settled_at bigint, picture bytea, strict_length bigint) AS v;
 
 -- name: claim
--- What is due at an endpoint of live traffic, after a given place in the queue.
+-- What is due at an endpoint of one lot, after a given place in the queue.
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
-WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot = 0
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot = :lot
     AND due_at <= :now AND (due_at, notification_id) > (:after_due, :after_id)
 ORDER BY due_at, notification_id LIMIT :most;
-
--- name: claim_replays
--- What is to be sent again to an endpoint; live traffic goes first.
-SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
-WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot >= 1
-ORDER BY lot, due_at, notification_id LIMIT :most;
 
 -- name: claim_probe
 -- The message to try an endpoint with whose circuit is open.
@@ -401,7 +395,7 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 -- An endpoint takes messages again: some of what waits for a later try is due now; the answer lists them.
 UPDATE notification SET due_at = :now WHERE (issuer_id, notification_id) IN (
     SELECT n.issuer_id, n.notification_id FROM notification AS n
-    WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = 0 AND n.due_at > :now
+    WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = :lot AND n.due_at > :now
     ORDER BY n.due_at, n.notification_id LIMIT :most
 ) RETURNING notification_id;
 
