@@ -16,6 +16,7 @@ import structlog
 
 from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
+from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.chore import do_chore
@@ -25,7 +26,7 @@ from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
 from cardtrail.platform.limit import Bucket
-from cardtrail.platform.outbox import NotificationState, new_ids
+from cardtrail.platform.outbox import EXACT, LIVE, REPLAY, NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
 from cardtrail.protocol.cursor import Cursor, encode_cursor
 from cardtrail.protocol.envelope import halves
@@ -130,15 +131,29 @@ class Lane:
         self._place = (-1, "")
         self._stop_at = self._tools.monotonic() + SLICE
         self._dry_until = 0.0
-        await self._do_chore()
-        if self.endpoint.state is EndpointState.ENABLED:
-            await self._beat()
-            if self._circuit.is_open:
-                await self._probe()
-            if not self._circuit.is_open:
-                await self._send_due()
-        await self._save()
+        try:
+            await self._do_chore()
+            if self.endpoint.state is EndpointState.ENABLED:
+                await self._send_what_is_due()
+            self._let_go()
+            await self._save()
+        except StoreUnavailable as error:
+            self._cut_short(error)
+        finally:
+            self._let_go()
         return self._done
+
+    async def _send_what_is_due(self) -> None:
+        await self._beat()
+        if self._circuit.is_open:
+            await self._probe()
+        if not self._circuit.is_open:
+            await self._send_due()
+
+    def _cut_short(self, error: StoreUnavailable) -> None:
+        """End the turn, but not the calls that are under way: what came of them is settled when the store is back."""
+        self._stop_at = 0.0
+        _log.warning("turn_cut_short", error=str(error), **self._where)
 
     async def _do_chore(self) -> None:
         """Move rows so that they fit the endpoint's state, in small steps; what is left is for the next turn."""
@@ -171,6 +186,8 @@ class Lane:
                     return
                 await self._send(batch)
                 self._hire(group)
+        except StoreUnavailable as error:
+            self._cut_short(error)
         finally:
             self._workers -= 1
 
@@ -225,17 +242,27 @@ class Lane:
             return bool(self._ready)
 
     def _claim(self, tx: Transaction, most: int) -> list[Row]:
-        """Read on from where the last claim ended, and from the start where that gives nothing."""
-        now = self._tools.wall()
+        """Read on from where the last claim ended, and from the start where that gives nothing; replays come last."""
         self._cursor = _cursor_of(tx, self.lease.key[0])
-        rows: list[Row] = []
         for place in dict.fromkeys((self._place, (-1, ""))):
-            rows = tx.all("claim", now=now, after_due=place[0], after_id=place[1], most=most, **self._where)
-            rows = [row for row in rows if row[0] not in self._claimed]
+            rows = self._claim_of_lot(tx, LIVE, place, most)
             if rows:
                 self._place = (rows[-1][5], rows[-1][0])
                 return rows
-        return tx.all("claim_replays", most=most + len(self._claimed), **self._where)
+        for lot in (REPLAY, EXACT):
+            rows = self._claim_of_lot(tx, lot, (-1, ""), most)
+            if rows:
+                return rows
+        return []
+
+    def _claim_of_lot(self, tx: Transaction, lot: int, after: tuple[int, str], most: int) -> list[Row]:
+        """Read what is due and not in hand; what is in hand comes first where nothing tells the place to begin."""
+        more = len(self._claimed) if lot != LIVE else 0
+        rows = tx.all(
+            "claim", lot=lot, now=self._tools.wall(), after_due=after[0], after_id=after[1], most=most + more,
+            **self._where,
+        )  # fmt: skip
+        return [row for row in rows if row[0] not in self._claimed][:most]
 
     # ── sending ──
 
@@ -378,14 +405,22 @@ class Lane:
         """Send nothing any more, and tell a person, once."""
         if self.endpoint.state is EndpointState.DISABLED:
             return
-        self.endpoint = msgspec.structs.replace(self.endpoint, state=EndpointState.DISABLED, reason=reason)
-        await self._tools.endpoints.disable(*self.lease.key, reason, ACTOR)
+        enabled = self.endpoint
+        self.endpoint = msgspec.structs.replace(enabled, state=EndpointState.DISABLED, reason=reason)
+        try:
+            await self._tools.endpoints.disable(*self.lease.key, reason, ACTOR)
+        except StoreUnavailable:
+            self.endpoint = enabled  # so that the next call that ends so tries again
+            raise
         _log.error("endpoint_disabled", alert=True, reason=reason, **self._where)
 
-    async def _save(self) -> None:
-        """Write down how it goes, and let go of what was claimed and not sent."""
+    def _let_go(self) -> None:
+        """Let go of what was claimed and not sent."""
         self._forget(self._ready)
         self._ready.clear()
+
+    async def _save(self) -> None:
+        """Write down how it goes."""
         circuit = self._circuit
         if circuit.changed:
             await self._tools.db.transact(lambda tx: tx.run(
