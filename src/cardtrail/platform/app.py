@@ -26,6 +26,7 @@ from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.orders import Orders
 from cardtrail.platform.outbox import Outbox
+from cardtrail.platform.prune import Prune
 from cardtrail.platform.settings import Settings, steps_of
 from cardtrail.platform.signing import Signing
 from cardtrail.platform.status import Asgi, Receive, Scope, Send, StatusRoute
@@ -65,6 +66,7 @@ class Platform:
         self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
         self.feed = Feed(self.db)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
+        self.prune = Prune(self.db, wall_clock, settings.settled_days, settings.undelivered_days)
         self.openapi = apidocs.document()
         self.docs = apidocs.page_of(self.openapi)
         self.endpoints = Endpoints(self.db, box, wall_clock)
@@ -81,6 +83,7 @@ class Platform:
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
             asyncio.create_task(_run(self.sweep.run_once, 60.0)),
+            asyncio.create_task(_run(self.prune.run_once, 60.0)),
             asyncio.create_task(_run(self.signing.run_once, 60.0)),
             asyncio.create_task(_run(self.tokens.run_once, 60.0)),
         ]

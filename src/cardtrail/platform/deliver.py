@@ -75,6 +75,11 @@ class Deliverer:
         self._renew_at = 0.0
         self._stopping = False
 
+    @property
+    def holder(self) -> str:
+        """The name under which this process holds leases."""
+        return self._leases.holder
+
     def wake(self) -> None:
         """Something was enqueued: look at once."""
         self._woken.set()

@@ -69,6 +69,11 @@ def new_ids(now: int) -> Callable[[], str]:
     return lambda: f"{start}{next(numbers):05x}"
 
 
+def id_before(at: int) -> str:
+    """Return what sorts before every id made at `at` (µs) or later, and after all others."""
+    return f"{max(0, at):014x}"
+
+
 class Outbox:
     """Puts changes on their way. `clock` gives process time in µs: notifications are due by it."""
 

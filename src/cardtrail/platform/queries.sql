@@ -679,6 +679,32 @@ SELECT v.carrier, v.tracking_number FROM rows(carrier text, tracking_number text
 DELETE FROM parcel_link
 WHERE (issuer_id, card_id) IN (SELECT v.issuer_id, v.card_id FROM rows(issuer_id text, card_id text) AS v);
 
+-- name: old_notifications
+-- Notifications in one state that were settled long ago.
+SELECT issuer_id, notification_id FROM notification
+WHERE state = :state AND settled_at < :before ORDER BY settled_at LIMIT :most;
+
+-- name: old_withheld
+-- Notifications of one endpoint that have been withheld for long.
+SELECT issuer_id, notification_id FROM notification
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'WITHHELD' AND notification_id < :before
+ORDER BY notification_id LIMIT :most;
+
+-- name: drop_notifications
+-- Forget these, unless they are on their way again.
+DELETE FROM notification WHERE state <> 'PENDING'
+    AND (issuer_id, notification_id) IN (SELECT v.issuer_id, v.notification_id FROM rows(issuer_id text, notification_id text) AS v);
+
+-- name: old_attempts
+-- An issuer's calls before a given one.
+SELECT issuer_id, attempt_id FROM attempt
+WHERE issuer_id = :issuer_id AND attempt_id < :before ORDER BY attempt_id LIMIT :most;
+
+-- name: drop_attempts
+-- Forget these.
+DELETE FROM attempt
+WHERE (issuer_id, attempt_id) IN (SELECT v.issuer_id, v.attempt_id FROM rows(issuer_id text, attempt_id text) AS v);
+
 -- ── parties ──
 
 -- name: change_registry
