@@ -8,7 +8,7 @@ batch, sign it, send it, judge the answer and hand the result to be settled.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import islice
 
 import msgspec
@@ -215,27 +215,28 @@ class Lane:
                 return False
             config = self.endpoint.config
             most = min(MAX_READY, max(1, 2 * self._circuit.window * config.batch_size))
-            rows = await self._tools.db.read(lambda tx: self._claim(tx, most))
-            for row in rows:
-                if row[0] not in self._claimed:
-                    self._claimed.add(row[0])
-                    self._ready.append(_message_of(row))
+            # What is settled while the store reads may still be pending in what it has read.
+            claimed = self._claimed.copy()
+            rows = await self._tools.db.read(lambda tx: self._claim(tx, most, claimed))
+            self._claimed.update(row[0] for row in rows)
+            self._ready.extend(map(_message_of, rows))
             if not self._ready:
                 self._dry_until = self._tools.monotonic() + DRY
             return bool(self._ready)
 
-    def _claim(self, tx: Transaction, most: int) -> list[Row]:
-        """Read on from where the last claim ended, and from the start where that gives nothing."""
+    def _claim(self, tx: Transaction, most: int, claimed: Set[str]) -> list[Row]:
+        """Read on from where the last claim ended, and from the start where that gives nothing; not what is claimed."""
         now = self._tools.wall()
         self._cursor = _cursor_of(tx, self.lease.key[0])
         rows: list[Row] = []
         for place in dict.fromkeys((self._place, (-1, ""))):
             rows = tx.all("claim", now=now, after_due=place[0], after_id=place[1], most=most, **self._where)
-            rows = [row for row in rows if row[0] not in self._claimed]
+            rows = [row for row in rows if row[0] not in claimed]
             if rows:
                 self._place = (rows[-1][5], rows[-1][0])
                 return rows
-        return tx.all("claim_replays", most=most + len(self._claimed), **self._where)
+        replays = tx.all("claim_replays", most=most + len(claimed), **self._where)
+        return [row for row in replays if row[0] not in claimed]
 
     # ── sending ──
 
