@@ -9,6 +9,7 @@ batch, sign it, send it, judge the answer and hand the result to be settled.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 
 import msgspec
@@ -232,37 +233,39 @@ class Lane:
                 return False
             config = self.endpoint.config
             most = min(MAX_READY, max(1, 2 * self._circuit.window * config.batch_size))
-            rows = await self._tools.db.read(lambda tx: self._claim(tx, most))
-            for row in rows:
-                if row[0] not in self._claimed:
-                    self._claimed.add(row[0])
-                    self._ready.append(_message_of(row))
+            # What is settled while the store reads may still be pending in what it has read.
+            claimed = self._claimed.copy()
+            rows = await self._tools.db.read(lambda tx: self._claim(tx, most, claimed))
+            self._claimed.update(row[0] for row in rows)
+            self._ready.extend(map(_message_of, rows))
             if not self._ready:
                 self._dry_until = self._tools.monotonic() + DRY
             return bool(self._ready)
 
-    def _claim(self, tx: Transaction, most: int) -> list[Row]:
+    def _claim(self, tx: Transaction, most: int, claimed: AbstractSet[str]) -> list[Row]:
         """Read on from where the last claim ended, and from the start where that gives nothing; replays come last."""
         self._cursor = _cursor_of(tx, self.lease.key[0])
         for place in dict.fromkeys((self._place, (-1, ""))):
-            rows = self._claim_of_lot(tx, LIVE, place, most)
+            rows = self._claim_of_lot(tx, LIVE, place, most, claimed)
             if rows:
                 self._place = (rows[-1][5], rows[-1][0])
                 return rows
         for lot in (REPLAY, EXACT):
-            rows = self._claim_of_lot(tx, lot, (-1, ""), most)
+            rows = self._claim_of_lot(tx, lot, (-1, ""), most, claimed)
             if rows:
                 return rows
         return []
 
-    def _claim_of_lot(self, tx: Transaction, lot: int, after: tuple[int, str], most: int) -> list[Row]:
+    def _claim_of_lot(
+        self, tx: Transaction, lot: int, after: tuple[int, str], most: int, claimed: AbstractSet[str]
+    ) -> list[Row]:
         """Read what is due and not in hand; what is in hand comes first where nothing tells the place to begin."""
-        more = len(self._claimed) if lot != LIVE else 0
+        more = len(claimed) if lot != LIVE else 0
         rows = tx.all(
             "claim", lot=lot, now=self._tools.wall(), after_due=after[0], after_id=after[1], most=most + more,
             **self._where,
         )  # fmt: skip
-        return [row for row in rows if row[0] not in self._claimed][:most]
+        return [row for row in rows if row[0] not in claimed][:most]
 
     # ── sending ──
 
