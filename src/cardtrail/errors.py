@@ -10,6 +10,7 @@
      │    ├── Forbidden        not yours                 (403)
      │    ├── NotFound         no such thing             (404)
      │    ├── Conflict         same key, other content   (409)
+     │    ├── CursorExpired    begin again               (410)
      │    └── TooMany          slow down                 (429)
      ├── StoreUnavailable      the database cannot answer now; try again (503)
      │    └── SchemaMismatch   the database is of another release than this program
@@ -67,6 +68,12 @@ class Conflict(Refused):
     """The same key with other content, or a change that comes too late."""
 
     code = "CONFLICT"
+
+
+class CursorExpired(Refused):
+    """The database was restored since this cursor was given: what it stands for may be lost, so begin again."""
+
+    code = "CURSOR_EXPIRED"
 
 
 class TooMany(Refused):

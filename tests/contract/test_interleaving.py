@@ -21,6 +21,7 @@ from cardtrail.platform.record import Item, Outcome
 from cardtrail.platform.sweep import DAY, _drop_waiting
 from tests.desk import EVERYONE, NOW, Desk, connected, desk, dump, execute, set_default
 from tests.events import event
+from tests.following import keep_log
 from tests.serving import ISSUER, OTHER_ISSUER
 
 PATIENCE = 60.0
@@ -253,24 +254,6 @@ async def _together(one: Desk, two: Desk, batches: list[list[dict[str, Any]]]) -
 
 # ── numbers of changes
 
-_LOG = "CREATE TABLE change_log (issuer_id TEXT, change_no BIGINT, operation_id TEXT, sequence BIGINT, picture BYTEA)"
-_NOTE = "INSERT INTO change_log VALUES (NEW.issuer_id, NEW.change_no, NEW.operation_id, NEW.sequence, NEW.picture);"
-
-
-def keep_log(url: str) -> None:
-    """Let the database itself write down every change of a picture."""
-    execute(url, _LOG)
-    if url.startswith("sqlite"):
-        for what in ("INSERT", "UPDATE OF picture"):
-            execute(url, f"CREATE TRIGGER log_{what[:6]} AFTER {what} ON operation BEGIN {_NOTE} END")
-        return
-    body = f"BEGIN {_NOTE} RETURN NULL; END"
-    execute(url, f"CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
-    execute(
-        url, "CREATE TRIGGER log AFTER INSERT OR UPDATE OF picture ON operation FOR EACH ROW EXECUTE FUNCTION note()"
-    )
-
-
 _LOOK = """
 SELECT c.issuer_id, c.change_no, count(l.change_no), count(DISTINCT l.change_no), min(l.change_no), max(l.change_no)
 FROM issuer_counter AS c LEFT JOIN change_log AS l ON l.issuer_id = c.issuer_id GROUP BY c.issuer_id, c.change_no"""
@@ -303,7 +286,7 @@ def test_changes_are_numbered_without_holes_in_the_order_of_their_commits(databa
     rng = random.Random(seed)
     issuers = [ISSUER, OTHER_ISSUER, "ISSUER0003"]
     with desk(database_url) as one, desk(database_url) as two:
-        keep_log(database_url)
+        keep_log(database_url, pictures=True)
 
         async def writing(site: Desk) -> None:
             for _ in range(12):
@@ -416,7 +399,7 @@ def test_shuffled_stories_in_many_transactions_end_as_one_told_in_order(
     rng.shuffle(shuffled)
     shares = [shuffled[n::4] for n in range(4)]
     with desk(url) as one, desk(url) as two:
-        keep_log(url)
+        keep_log(url, pictures=True)
 
         async def telling(site: Desk, share: list[dict[str, Any]]) -> list[str]:
             answers, start = [], 0
@@ -442,7 +425,7 @@ def test_sequences_are_the_numbers_of_visible_changes_whatever_the_order(new_dat
     rng = random.Random(5)
     url = new_database()
     with desk(url) as one, desk(url) as two:
-        keep_log(url)
+        keep_log(url, pictures=True)
         events = [
             event(kind, f"card-{n}", hours=hours, **({"operationId": f"op-{n}"} if kind == "requested" else {}))
             for n in range(20)

@@ -27,6 +27,8 @@ NOT_ASKED = {
     "ingestEvents": ["negative_data_rejection"],
     # Nobody can make up an assertion that is signed.
     "issueToken": ["positive_data_acceptance"],
+    # Nor a cursor of this very database.
+    "getChanges": ["positive_data_acceptance"],
 }
 """Checks that make no sense for an operation."""
 FEW_AND_THE_SAME = [

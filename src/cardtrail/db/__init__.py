@@ -1,6 +1,6 @@
 """Two engines behind one small interface: named SQL, `transact(work)`, `read(work)`."""
 
-from cardtrail.db.database import Database, Row, Transaction, open_database
+from cardtrail.db.database import Database, Row, Transaction, Watch, open_database
 from cardtrail.db.lanes import Lanes
 
-__all__ = ["Database", "Lanes", "Row", "Transaction", "open_database"]
+__all__ = ["Database", "Lanes", "Row", "Transaction", "Watch", "open_database"]

@@ -11,6 +11,7 @@ from cardtrail.errors import SettingError
 Row = tuple[Any, ...]
 T = TypeVar("T")
 Lookup = Callable[[str, str], Awaitable[Row | None]]
+Watch = Callable[[], bool]
 
 WAIT = 10.0
 """Longest wait for the store, in seconds; then StoreUnavailable."""
@@ -41,6 +42,10 @@ class Transaction(Protocol):
         """Run the statements of a schema or migration file."""
         ...
 
+    def home(self) -> str | None:
+        """Return what names this database on its server and in its history; None where that cannot be told."""
+        ...
+
 
 class Database(Protocol):
     """A store. `transact` answers only after the commit has succeeded."""
@@ -59,6 +64,14 @@ class Database(Protocol):
         """Return a keyed read of at most one row, as cheap as the engine can: `row = await find(issuer, card)`.
 
         `name` is a row-set query over `(issuer_id, card_id)` whose rows begin with that pair; the pair is cut off.
+        """
+        ...
+
+    def watch(self) -> Watch:
+        """Return a question of one's own: has anything been committed, by any process, since it was asked last.
+
+        It never waits. The first answer is yes, and so is every answer of an engine that cannot tell cheaply.
+        Raises StoreUnavailable.
         """
         ...
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction
+from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction, Watch
 from cardtrail.db.lanes import Lanes
 from cardtrail.db.sql import Engine, Query, queries_of, script_of
 from cardtrail.errors import SettingError, StoreUnavailable
@@ -39,6 +39,15 @@ _OPTIONS = (
     # Whoever waited for a lock must see what its holder committed, whatever the database's own default is.
     " -c default_transaction_isolation=read\\ committed"
 )
+
+# The cluster; its timeline, which a failover and a restore to a point in time begin anew; the database; and a table,
+# which a dump that is restored over it makes anew. The timeline comes from the log, since the control file names a new
+# one only after its first checkpoint. Everybody may ask this unless somebody took that right away; a standby, and some
+# servers that only speak as PostgreSQL does, have no answer.
+_HOME = """
+SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
+    left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('issuer_counter')::oid)"""
 
 Pool = ConnectionPool["psycopg.Connection[Row]"]
 Waiters = dict[tuple[str, str], list["asyncio.Future[Row | None]"]]
@@ -84,6 +93,17 @@ class PostgresTransaction:
     def script(self, text: str) -> None:
         for statement in script_of(text, "postgres"):
             self._cursor.execute(statement)
+
+    def home(self) -> str | None:
+        connection = self._cursor.connection
+        try:
+            with connection.transaction():  # a savepoint: what is not permitted here must not end the work
+                row = self._cursor.execute(_HOME).fetchone()
+        except psycopg.Error:
+            if connection.closed:
+                raise
+            return None
+        return None if row is None else str(row[0])
 
 
 def _refuse_unsafe(url: str) -> None:
@@ -186,6 +206,9 @@ class PostgresDatabase:
             )
 
         return _Coalescer(fetch).find
+
+    def watch(self) -> Watch:
+        return lambda: True  # whatever PostgreSQL can be asked costs as much as asking for what one wants to know
 
     def close(self) -> None:
         self._closed = True

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction
+from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction, Watch
 from cardtrail.db.sql import Engine, Query, queries_of, script_of
 from cardtrail.errors import StoreUnavailable
 
@@ -26,8 +26,11 @@ MAX_QUEUE = 10_000
 """Most callers that may wait for the writer; the next is told to come again."""
 CHECKPOINT_PAGES = 16_000
 """Pages of 4 KiB in the log before they are copied into the file: hot pages are then copied once, not a dozen times."""
-BUSY_MS = 5_000
-"""How long SQLite itself waits for another process's write lock."""
+BUSY_SECONDS = 10.0
+"""Longest wait for another process's write lock."""
+BUSY_PAUSE = 0.002
+"""Pause between two tries for it, seconds. SQLite's own wait tries ever more seldom, up to ten times a second, and beside
+a process that writes all the time it then finds the lock taken for as long as one cares to wait."""
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
@@ -78,6 +81,9 @@ class SqliteTransaction:
         for statement in script_of(text, "sqlite"):
             self._connection.execute(statement)
 
+    def home(self) -> str | None:
+        return None  # a file knows nothing of where it came from
+
 
 class _Job:
     """One caller's work, and where its outcome goes."""
@@ -115,7 +121,7 @@ class SqliteDatabase:
 
     def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=BUSY_MS / 1000
+            self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=BUSY_PAUSE
         )
         self._connections.append(connection)
         if not read_only:
@@ -232,6 +238,23 @@ class SqliteDatabase:
 
         return find
 
+    def watch(self) -> Watch:
+        # A connection is not told of its own commits, and each remembers by itself what it was told last.
+        execute = self._connect(read_only=True).execute
+        last: Row | None = None
+
+        def moved() -> bool:
+            """Ask inline: it is a look at memory that all processes share."""
+            nonlocal last
+            self._require_open()
+            try:
+                before, last = last, execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error as error:
+                raise _unavailable(error) from error
+            return last != before
+
+        return moved
+
     def close(self) -> None:
         self._closed = True
         self._jobs.put(None)
@@ -242,21 +265,26 @@ class SqliteDatabase:
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Switch to WAL. Where two do so at once, SQLite refuses one of them without waiting, as in a deadlock."""
-    deadline = time.monotonic() + BUSY_MS / 1000
+    _insist(connection, "PRAGMA journal_mode=WAL")
+
+
+def _insist(connection: sqlite3.Connection, statement: str) -> None:
+    """Run a statement that another process's lock can hold up. Raises OperationalError when it does so for too long."""
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(statement)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(0.005)
+            time.sleep(BUSY_PAUSE)
         else:
             return
 
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    connection.execute(begin)
+    _insist(connection, begin)
     try:
         yield
         if connection.in_transaction:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from cardtrail.db import Transaction
 from cardtrail.errors import CardtrailError, Forbidden, InputError, StoreUnavailable
 from cardtrail.platform.auth import Principal
+from cardtrail.platform.feed_http import changes_of
 from cardtrail.platform.ingest import Sender
 from cardtrail.platform.orders import Wanted, members_of, wanted_of
 from cardtrail.platform.parties import INGEST, READ, WRITE
@@ -148,6 +149,16 @@ async def batch_get(request: Request) -> Response:
     return _json(b'%b,"unknown":%b}' % (answer_of(pictures)[:-1], unknown))
 
 
+async def changes(request: Request) -> Response:
+    """Answer every operation of an issuer that changed after a cursor."""
+    issuer_id = request.path_params["issuer_id"]
+    caller = caller_of(request, READ, issuer_id)
+    if caller.strict:
+        raise HTTPException(404)
+    _checked(request)
+    return await changes_of(request, issuer_id)
+
+
 def _card_ids(members: Any) -> list[str]:
     card_ids = members.get("cardIds") if isinstance(members, dict) else None
     if not isinstance(card_ids, list) or not 1 <= len(card_ids) <= MAX_BATCH:
@@ -253,6 +264,7 @@ _ISSUER = "/banking/v1/issuers/{issuer_id}/physicalCards"
 _TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", _ISSUER + "/{card_id}/productionStatus", status_of_odd_ids),
     ("POST", _ISSUER + "/productionStatus:batchGet", batch_get),
+    ("GET", _ISSUER + "/operations", changes),
     ("POST", _ISSUER + "/{card_id}/operations:production", order_card),
     ("POST", _ISSUER + "/operations:production", order_cards),
     ("POST", "/ingest/v1/events", ingest_events),

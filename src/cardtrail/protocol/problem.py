@@ -24,6 +24,7 @@ _STATUS: tuple[tuple[type[errors.CardtrailError], int], ...] = (
     (errors.Forbidden, 403),
     (errors.NotFound, 404),
     (errors.Conflict, 409),
+    (errors.CursorExpired, 410),
     (errors.TooMany, 429),
     (errors.StoreUnavailable, 503),
 )

@@ -22,6 +22,7 @@ def body_of(error: errors.CardtrailError) -> dict[str, str]:
         (errors.Forbidden("not yours"), 403, "FORBIDDEN"),
         (errors.NotFound("no such card"), 404, "NOT_FOUND"),
         (errors.Conflict("known with other content"), 409, "CONFLICT"),
+        (errors.CursorExpired("restored"), 410, "CURSOR_EXPIRED"),
         (errors.TooMany("slow down"), 429, "TOO_MANY_REQUESTS"),
         (errors.StoreUnavailable("disk full"), 503, "STORE_UNAVAILABLE"),
         (errors.SchemaMismatch("newer"), 503, "STORE_UNAVAILABLE"),
