@@ -3,9 +3,10 @@
 import asyncio
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from cardtrail.db import Row, Transaction
@@ -13,6 +14,7 @@ from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.lane import Lane
 from cardtrail.platform.ledger import Selection
 from cardtrail.platform.replay import Replay
+from cardtrail.platform.settle import Done, Settlement, Settler
 from tests.delivering import DAY, HOUR, MINUTE, SECOND, Delivering, delivering
 from tests.desk import execute
 from tests.events import event
@@ -234,6 +236,89 @@ def test_live_traffic_goes_before_replays(database_url: str) -> None:
         site.order("c")
         site.settle()
         assert [each["cardId"] for each in receiver.delivered[2:]] == ["c", "b", "a"]
+
+
+# ── settling
+
+
+def test_what_came_of_a_message_in_several_calls_is_settled_in_their_order(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: settled together, PostgreSQL took one of the results at random, and counts went back on both."""
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=4, concurrency=1)
+        site.order(*"abcd")
+        receiver.reply = refusing("b")
+        write, group = Settler._write, Settler._next_group
+        waiting = threading.Event()
+
+        async def slowly(settler: Settler, settlements: Sequence[Settlement]) -> None:
+            if not waiting.is_set():  # the first is held back until all others wait
+                await receiver.until(lambda it: len(it.calls) == 5)
+                waiting.set()
+            await write(settler, settlements)
+
+        monkeypatch.setattr(Settler, "_write", slowly)
+        groups: list[int] = []
+
+        def grouped(settler: Settler) -> list[tuple[Settlement, Any]]:
+            taken = group(settler)
+            groups.append(len(taken))
+            return taken
+
+        monkeypatch.setattr(Settler, "_next_group", grouped)
+        site.settle()
+        found = {note.card_id: (note.state, note.attempts, len(note.attempt_ids.split())) for note in site.notes()}
+        assert found == {
+            "a": ("DELIVERED", 1, 3), "b": ("REFUSED", 1, 3), "c": ("DELIVERED", 1, 2), "d": ("DELIVERED", 1, 2),
+        }  # fmt: skip
+        assert len(site.tries()) == sum(groups) == 5
+
+
+def test_a_result_that_cannot_be_settled_takes_no_other_with_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: one such result ended the settler, and what was claimed was never sent again."""
+    with delivering(database_url) as site:
+        site.listening(concurrency=4)
+        site.order(*"abcd")
+        settle = Settler.put
+
+        async def spoilt(settler: Settler, settlement: Settlement, done: Done) -> None:
+            bad = "a" in {note.card_id for note in site.notes() if note.notification_id == settlement.delivered[0][1]}
+            attempt = (*settlement.attempt[:4], 0, *settlement.attempt[5:]) if bad else settlement.attempt
+            await settle(settler, msgspec.structs.replace(settlement, attempt=attempt), done)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Settler, "put", spoilt)
+            site.turn()
+        assert {note.card_id: note.state for note in site.notes()} == {
+            "a": "PENDING", "b": "DELIVERED", "c": "DELIVERED", "d": "DELIVERED",
+        }  # fmt: skip
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+
+
+def test_results_that_the_store_does_not_take_are_sent_again_and_never_lost(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        site.order("a", "b")
+
+        async def lost(_settler: Settler, _group: Sequence[Settlement]) -> None:
+            raise StoreUnavailable("gone")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("cardtrail.platform.settle.RETRY_SECONDS", 0.0)
+            broken.setattr(Settler, "_write", lost)
+            site.turn()
+        assert site.states() == ["PENDING", "PENDING"]
+        site.settle()
+        assert site.states() == ["DELIVERED", "DELIVERED"]
+        ids = [call.headers["webhook-id"] for call in receiver.calls]
+        assert sorted(ids) == sorted([*set(ids), *set(ids)])
+        assert len(ids) == 4
 
 
 # ── refusals
