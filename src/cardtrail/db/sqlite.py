@@ -29,8 +29,8 @@ CHECKPOINT_PAGES = 16_000
 BUSY_SECONDS = 10.0
 """Longest wait for another process's write lock."""
 BUSY_PAUSE = 0.002
-"""Pause between two tries for it, seconds. SQLite's own wait tries ever more seldom, up to ten times a second, and beside
-a process that writes all the time it then finds the lock taken for as long as one cares to wait."""
+"""Pause between two tries for it, seconds. SQLite's own wait tries ever more seldom, in the end ten times a second:
+beside a process that writes all the time it then finds the lock taken for as long as one cares to wait."""
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,

@@ -330,10 +330,10 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING
 ORDER BY due_at, notification_id LIMIT :most;
 
 -- name: claim_probe
--- The message to try an endpoint with whose circuit is open.
+-- The messages to try an endpoint with whose circuit is open, those that wait longest first.
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
-ORDER BY lot, due_at, notification_id LIMIT 1;
+ORDER BY lot, due_at, notification_id LIMIT :most;
 
 -- name: high_water
 -- The database's epoch and an issuer's newest change.
