@@ -8,7 +8,7 @@ import msgspec
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import InputError, NotFound
-from cardtrail.platform.outbox import NotificationState
+from cardtrail.platform.outbox import NotificationState, created_at_of
 
 MAX_LISTED = 1_000
 """Most notifications in one list."""
@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", array_like=True):
     @property
     def created_at(self) -> int:
         """When it was enqueued, µs."""
-        return int(self.notification_id[:14], 16)
+        return created_at_of(self.notification_id)
 
 
 class Attempt(msgspec.Struct, frozen=True, rename="camel"):
