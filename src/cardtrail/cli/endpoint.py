@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from cardtrail.cli.show import grid_of, print_all, print_json, table_of, when
-from cardtrail.cli.where import T, Where, text_of, with_store
+from cardtrail.cli.where import KEYED, Keyed, T, Where, text_of, with_store
 from cardtrail.db import Database
 from cardtrail.errors import InputError
 from cardtrail.platform.app import egress_of
@@ -247,13 +247,13 @@ def rotate_secret(
         Sign in another way from now on: v1 or v1a.
 
     """
+    kind = Signing(signing) if signing is not None else None
+
+    async def work(known: Endpoints) -> tuple[Endpoint, str]:
+        return await known.rotate_secret(issuer_id, endpoint_id, where.actor, overlap=overlap_seconds, signing=kind)
+
     with _options_named():
-        changed, secret = _with_endpoints(
-            where,
-            lambda known: known.rotate_secret(
-                issuer_id, endpoint_id, where.actor, overlap=overlap_seconds, signing=Signing(signing) if signing else None
-            ),
-        )  # fmt: skip
+        changed, secret = _with_endpoints(where, work)
     _show(changed, where, secret)
 
 
