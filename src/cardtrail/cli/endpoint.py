@@ -2,8 +2,7 @@
 
 import getpass
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -13,7 +12,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from cardtrail.cli.show import grid_of, print_all, print_json, table_of, when
-from cardtrail.cli.where import KEYED, Keyed, T, Where, text_of, with_store
+from cardtrail.cli.where import KEYED, Keyed, T, Where, named, text_of, with_store
 from cardtrail.db import Database
 from cardtrail.errors import InputError
 from cardtrail.platform.app import egress_of
@@ -157,7 +156,7 @@ def add(
         How calls are signed: v1 with a shared secret, v1a with a key pair, or none.
 
     """
-    with _options_named():
+    with named(_OPTIONS):
         secrets = given.secrets(ask=True)
         config = given.config(None, Signing(signing))
         endpoint = Endpoint(issuer_id=issuer_id, endpoint_id=endpoint_id, config=config)
@@ -197,7 +196,7 @@ def update(
         dropped = frozenset(_DROPPED[each] for each in drop if each in _DROPPED)
         return await known.update(endpoint, secrets, where.actor, dropped=dropped)
 
-    with _options_named():
+    with named(_OPTIONS):
         changed = _with_endpoints(where, work)
     _show(changed, where)
 
@@ -216,7 +215,7 @@ def disable(issuer_id: str, endpoint_id: str, *, reason: str, where: Keyed = KEY
         Why; the issuer reads it.
 
     """
-    with _options_named():
+    with named(_OPTIONS):
         checked_reason(reason)
         changed = _with_endpoints(where, lambda known: known.disable(issuer_id, endpoint_id, reason, where.actor))
     _show(changed, where)
@@ -230,7 +229,7 @@ def enable(issuer_id: str, endpoint_id: str, *, where: Keyed = KEYED) -> None:
 
 @endpoint_app.command
 def rotate_secret(
-    issuer_id: str, endpoint_id: str, *, overlap_seconds: int = OVERLAP, signing: Signed | None = None,
+    issuer_id: str, endpoint_id: str, *, overlap_seconds: int = OVERLAP, signing: Literal["v1", "v1a"] | None = None,
     where: Keyed = KEYED,
 ) -> None:  # fmt: skip
     """Make a new signing secret and print it; the old one signs beside it for a while.
@@ -252,7 +251,7 @@ def rotate_secret(
     async def work(known: Endpoints) -> tuple[Endpoint, str]:
         return await known.rotate_secret(issuer_id, endpoint_id, where.actor, overlap=overlap_seconds, signing=kind)
 
-    with _options_named():
+    with named(_OPTIONS):
         changed, secret = _with_endpoints(where, work)
     _show(changed, where, secret)
 
@@ -340,18 +339,6 @@ def _endpoints(db: Database, where: Keyed) -> Endpoints:
 
 def _with_endpoints(where: Keyed, work: Callable[[Endpoints], Awaitable[T]]) -> T:
     return with_store(where, lambda db: work(_endpoints(db, where)))
-
-
-@contextmanager
-def _options_named() -> Iterator[None]:
-    """Name a wrong member as the option that it came by."""
-    try:
-        yield
-    except InputError as error:
-        if error.field not in _OPTIONS:
-            raise
-        text = str(error).removeprefix(f"{error.field}: ")
-        raise InputError(_OPTIONS[error.field], text, error.code) from None
 
 
 def _show(endpoint: Endpoint, where: Where, secret: str = "") -> None:

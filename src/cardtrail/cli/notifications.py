@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from cardtrail.cli.show import grid_of, plain, print_all, print_json, table_of, when
-from cardtrail.cli.where import HERE, KEYED, Keyed, Where, with_store
+from cardtrail.cli.where import HERE, KEYED, Keyed, Where, named, with_store
 from cardtrail.db import Database
 from cardtrail.errors import InputError
 from cardtrail.platform.auth import wall_clock
@@ -19,10 +19,16 @@ from cardtrail.platform.ledger import MAX_LISTED, Attempt, Entry, Ledger, Select
 from cardtrail.platform.ledger_form import WishIn, checked_id, members_of_entry, members_of_notification, selection_of
 from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.replay import Replay, Replayed
+from cardtrail.platform.request import checked_issuer
 from cardtrail.platform.resend import resend
-from cardtrail.protocol.codec import ISSUER_ID
 
 notifications_app = App(name="notifications", help="See what was sent, what was not and why, and send it again.")
+
+_OPTIONS = {
+    "issuerId": "ISSUER_ID", "notificationId": "NOTIFICATION_ID", "notificationIds": "--id",
+    "state": "--state", "since": "--since", "until": "--until", "cardId": "--card", "endpointId": "--endpoint",
+    "after": "--after", "limit": "--limit", "neverAttempted": "--never-attempted", "exact": "--exact",
+}  # fmt: skip
 
 
 @Parameter(name="*")
@@ -51,7 +57,7 @@ class Which:
 class How:
     """What is sent again, and how."""
 
-    notification: Annotated[list[str], Parameter(negative=())] = field(default_factory=list)
+    notification: Annotated[list[str], Parameter(name="--id", negative=())] = field(default_factory=list)
     """This one; by repeating the option, and without state, times, card and endpoint."""
     never_attempted: Annotated[bool, Parameter(negative=())] = False
     """Orders of which nothing was ever sent, to one endpoint or to all that are enabled."""
@@ -81,11 +87,12 @@ def list_notifications(
         Most to show, at most 1,000.
 
     """
-    _check_issuer(issuer_id)
-    if not 1 <= limit <= MAX_LISTED:
-        raise InputError("--limit", f"1 to {MAX_LISTED}", "FIELD_INVALID_VALUE")
-    place = checked_id("after", after) if after else ""
-    selection = which.selection()
+    with named(_OPTIONS):
+        checked_issuer(issuer_id)
+        if not 1 <= limit <= MAX_LISTED:
+            raise InputError("limit", f"1 to {MAX_LISTED}", "FIELD_INVALID_VALUE")
+        place = checked_id("after", after) if after else ""
+        selection = which.selection()
     entries = with_store(where, lambda db: Ledger(db).entries(issuer_id, selection, place, limit))
     if where.as_json:
         print_json([members_of_entry(entry) for entry in entries])
@@ -98,8 +105,9 @@ def list_notifications(
 @notifications_app.command
 def show(issuer_id: str, notification_id: str, *, where: Where = HERE) -> None:
     """Show one notification, every attempt to send it, and what it carries."""
-    _check_issuer(issuer_id)
-    checked_id("notificationId", notification_id)
+    with named(_OPTIONS):
+        checked_issuer(issuer_id)
+        checked_id("notificationId", notification_id)
     entry, attempts, picture = with_store(where, lambda db: Ledger(db).find(issuer_id, notification_id))
     members = members_of_notification(entry, attempts, picture)
     if where.as_json:
@@ -116,12 +124,13 @@ def replay(issuer_id: str, *, which: Which = ANY, how: How = AS_USUAL, where: Ke
 
     Whoever delivers sends them, behind what is new.
     """
-    _check_issuer(issuer_id)
-    wish = WishIn(
-        notification_ids=how.notification or None, state=which.state, since=which.since, until=which.until,
-        card_id=which.card, endpoint_id=which.endpoint, never_attempted=how.never_attempted, exact=how.exact,
-        dry_run=how.dry_run,
-    ).wish()  # fmt: skip
+    with named(_OPTIONS):
+        checked_issuer(issuer_id)
+        wish = WishIn(
+            notification_ids=how.notification or None, state=which.state, since=which.since, until=which.until,
+            card_id=which.card, endpoint_id=which.endpoint, never_attempted=how.never_attempted, exact=how.exact,
+            dry_run=how.dry_run,
+        ).wish()  # fmt: skip
 
     async def work(db: Database) -> Replayed:
         endpoints = Endpoints(db, box_of(where.secret_key_file, where.database), wall_clock)
@@ -135,11 +144,6 @@ def replay(issuer_id: str, *, which: Which = ANY, how: How = AS_USUAL, where: Ke
 
 
 # ── showing ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _check_issuer(issuer_id: str) -> None:
-    if not ISSUER_ID.fullmatch(issuer_id):
-        raise InputError("ISSUER_ID", "exactly 10 of A-Z a-z 0-9 _ -")
 
 
 def _told(replayed: Replayed, *, dry_run: bool) -> str:

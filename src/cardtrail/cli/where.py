@@ -3,7 +3,8 @@
 import asyncio
 import getpass
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -66,6 +67,18 @@ def with_store(where: Where, work: Callable[[Database], Awaitable[T]]) -> T:
         return asyncio.run(run(db))
     finally:
         db.close()
+
+
+@contextmanager
+def named(options: Mapping[str, str]) -> Iterator[None]:
+    """Name a wrong member as the option that it came by."""
+    try:
+        yield
+    except InputError as error:
+        if error.field not in options:
+            raise
+        text = str(error).removeprefix(f"{error.field}: ")
+        raise InputError(options[error.field], text, error.code) from None
 
 
 def text_of(name: str, member: str = "key_file", kind: str = "PEM or JWK") -> str:
