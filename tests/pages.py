@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cardtrail.cli.commands import app
-from cardtrail.cli.party import Where
+from cardtrail.cli.where import Where
 from cardtrail.core.status import TRANSITIONS, diagram
 from cardtrail.platform.settings import PREFIX, described
 
