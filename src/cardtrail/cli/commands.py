@@ -10,7 +10,7 @@ from cardtrail.cli.ingest import ingest
 from cardtrail.cli.notifications import notifications_app
 from cardtrail.cli.party import audit_app, key_app, party_app
 from cardtrail.cli.retention import retention_app
-from cardtrail.cli.sandbox import sandbox
+from cardtrail.cli.sandbox import sandbox_app
 from cardtrail.cli.serve import serve
 from cardtrail.cli.status import status
 
@@ -20,7 +20,7 @@ app = App(
 )  # fmt: skip
 app.command(serve)
 app.command(deliver)
-app.command(sandbox)
+app.command(sandbox_app)
 app.command(ingest)
 app.command(status)
 app.command(endpoint_app)
