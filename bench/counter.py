@@ -33,6 +33,7 @@ from bench.story import events
 from cardtrail.db import Database, Transaction, open_database
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.ingest import Sender, item_of
+from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.record import Item, record
 from cardtrail.platform.store import open_store, queries
 from tests import engines
@@ -105,8 +106,11 @@ async def _tell(db: Database, part: Part, items: Sequence[Item]) -> int:
     raise VoidError("the events ran out: raise AHEAD")
 
 
+OUTBOX = Outbox(wall_clock)
+
+
 def _record(item: Item, tx: Transaction) -> list[str]:
-    return [outcome.result for outcome in record(tx, [item], lambda _sender, _issuer: True)]
+    return [outcome.result for outcome in record(tx, [item], lambda _sender, _issuer: True, OUTBOX)]
 
 
 def be_writer(part: Part) -> None:

@@ -208,10 +208,14 @@ class Deliverer:
             else:
                 pause = min(MAX_PAUSE, max(LOOK_SECONDS, LOOK_SHARE * (self._tools.monotonic() - began)))
 
-    async def stop(self) -> None:
-        """Finish the calls that are under way, settle them, let go of all lanes."""
+    def end(self) -> None:
+        """Let `run` return after the look that it may be at, so that no lease is taken and forgotten."""
         self._stopping = True
         self._woken.set()
+
+    async def stop(self) -> None:
+        """Finish the calls that are under way, settle them, let go of all lanes."""
+        self.end()
         for lane in self._lanes.values():
             lane.stop()
         if self._running:

@@ -330,10 +330,10 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING
 ORDER BY due_at, notification_id LIMIT :most;
 
 -- name: claim_probe
--- The message to try an endpoint with whose circuit is open.
+-- The messages to try an endpoint with whose circuit is open, those that wait longest first.
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
-ORDER BY lot, due_at, notification_id LIMIT 1;
+ORDER BY lot, due_at, notification_id LIMIT :most;
 
 -- name: high_water
 -- The database's epoch and an issuer's newest change.
@@ -509,6 +509,22 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 -- The endpoints of one issuer, or of all where it is empty.
 SELECT issuer_id, endpoint_id, state, reason, config, secret_box, version, created_at FROM endpoint
 WHERE :issuer_id = '' OR issuer_id = :issuer_id ORDER BY issuer_id, endpoint_id LIMIT :most;
+
+-- name: endpoints_in_full
+-- The endpoints of these issuers.
+SELECT e.issuer_id, e.endpoint_id, e.state, e.reason, e.config, e.secret_box, e.version, e.created_at
+FROM rows(issuer_id text) AS v, endpoint AS e WHERE e.issuer_id = v.issuer_id ORDER BY e.issuer_id, e.endpoint_id;
+
+-- name: lanes_of_issuer
+-- How it goes at an issuer's endpoints.
+SELECT endpoint_id, failures, failing_since, probe_at FROM lane WHERE issuer_id = :issuer_id ORDER BY endpoint_id;
+
+-- name: count_pending
+-- How many notifications wait for an endpoint, counted up to a limit, and the oldest of them.
+SELECT count(*), min(w.notification_id) FROM (
+    SELECT notification_id FROM notification
+    WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' ORDER BY notification_id LIMIT :most
+) AS w;
 
 -- name: save_endpoint
 -- Write what may change of an endpoint.
