@@ -166,7 +166,9 @@ class Endpoints:
             after, secret = renewed(before, kept)
             after = msgspec.structs.replace(after, version=version)
             tx.run("save_endpoint", **_columns(after, self._seal(after, secret)))
-            if after.state is not before.state:
+            if (
+                after.state is not before.state or action == "endpoint.update"
+            ):  # whoever mends an address wants it tried
                 tx.run("heal_lane", **_key(after))
             if after.config.heartbeat_minutes != before.config.heartbeat_minutes:
                 tx.run("set_heartbeat", heartbeat_at=_first_heartbeat(after, now), **_key(after))
