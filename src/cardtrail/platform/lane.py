@@ -103,6 +103,7 @@ class Lane:
         self._caller: Caller
         self._circuit: Circuit
         self._bucket: Bucket
+        self._is_loaded = False
         self._chore = False
         self._heartbeat_at: int | None = None
 
@@ -118,12 +119,20 @@ class Lane:
         self.endpoint, self._secrets = tools.endpoints.opened((*self.lease.key, *stored))
         config = self.endpoint.config
         self._caller = Caller(tools.egress, self.endpoint, self._secrets, tools.wall(), tools.monotonic)
-        self._circuit = Circuit(failures, failing_since, probe_at, config.concurrency, tools.pace.probe_after)
+        # What is recovering is not met with all that waits, although it was healed and is loaded for that.
+        window = self._circuit.window if self._is_loaded else 1 if failures or chore else config.concurrency
+        self._circuit = Circuit(
+            failures, failing_since, probe_at, config.concurrency, tools.pace.probe_after, window=window
+        )
         self._chore, self._heartbeat_at = bool(chore), heartbeat_at
-        # No burst at the beginning: a holder that died a moment ago may just have spent it.
         burst = max(1.0, config.rate / 20)
-        self._bucket = Bucket(config.rate, burst)
-        self._bucket.due = tools.monotonic() + self._bucket.room
+        if self._is_loaded:
+            self._bucket.set_rate(config.rate, burst)
+        else:
+            self._bucket = Bucket(config.rate, burst)
+            if self.lease.fence > 1:  # the holder before, who ended a moment ago, may just have spent the whole burst
+                self._bucket.due = tools.monotonic() + self._bucket.room + self._bucket.interval
+        self._is_loaded = True
 
     @property
     def _where(self) -> dict[str, str]:
