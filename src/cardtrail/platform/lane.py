@@ -19,7 +19,7 @@ from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
-from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
+from cardtrail.platform.call import MAX_BODY, NOT_SENT, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
 from cardtrail.platform.egress import Egress
@@ -292,7 +292,10 @@ class Lane:
     async def _send(self, batch: Sequence[Message], probe: Probe | None = None) -> None:
         """Send a batch and settle it; one that is refused is split, so that only what fails alone is refused."""
         tools = self._tools
-        answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000)
+        answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000, self._is_held)
+        if answer is NOT_SENT:  # the lease is over
+            self._forget(batch)
+            return
         self._sent_at = tools.wall()
         tools.note(answer, len(batch))
         verdict = verdict_of(answer)
@@ -398,7 +401,9 @@ class Lane:
             return
         if now >= self._sent_at + minutes * MINUTE and self._is_held() and await self._wait_for_rate():
             cursor = await self._tools.db.read(lambda tx: _cursor_of(tx, self.lease.key[0]))
-            answer = await self._caller.beat(cursor, now // 1_000_000)
+            answer = await self._caller.beat(cursor, now // 1_000_000, self._is_held)
+            if answer is NOT_SENT:
+                return
             self._sent_at = now
             _log.info("heartbeat", status=answer.status, failure=answer.failure, **self._where)
         self._heartbeat_at = self._sent_at + minutes * MINUTE
