@@ -3,6 +3,7 @@
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from cardtrail.db import Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.lane import Lane
 from cardtrail.platform.ledger import Selection
+from cardtrail.platform.limit import Bucket
 from cardtrail.platform.replay import Replay
 from cardtrail.platform.settle import Done, Settlement, Settler
 from tests.delivering import DAY, HOUR, MINUTE, SECOND, Delivering, delivering
@@ -338,8 +340,10 @@ def refusing(*bad: str, status: int = 400) -> Callable[[Received], Reply]:
     return reply
 
 
-@pytest.mark.parametrize("status", [400, 413])
-@pytest.mark.parametrize(("size", "number", "bad"), [(1, 4, 1), (2, 5, 2), (7, 30, 5), (100, 250, 6), (1000, 1100, 3)])
+@pytest.mark.parametrize(
+    ("status", "size", "number", "bad"),
+    [(400, 1, 4, 1), (413, 2, 5, 2), (400, 7, 30, 5), (413, 100, 250, 6), (400, 1000, 1100, 3)],
+)
 def test_only_what_fails_alone_is_refused_and_its_neighbours_are_delivered(
     database_url: str, status: int, size: int, number: int, bad: int
 ) -> None:
@@ -358,15 +362,12 @@ def test_only_what_fails_alone_is_refused_and_its_neighbours_are_delivered(
         assert receiver.bad_signatures == 0
         assert receiver.arrived <= number / size + 1 + bad * 2 * (size.bit_length() + 1)
         known = {each.attempt_id for each in site.tries()}
+        calls = Counter(each["cardId"] for call in receiver.calls for each in call.operations)
         for note in site.notes():
             tried = note.attempt_ids.split()
             assert set(tried) <= known
             assert note.attempts == 1, "calls that were split do not count"
-            assert len(tried) == sum(1 for call in receiver.calls if note.card_id in _cards_of(call))
-
-
-def _cards_of(call: Received) -> set[str]:
-    return {each["cardId"] for each in call.operations}
+            assert len(tried) == calls[note.card_id]
 
 
 @pytest.mark.parametrize("size", [1, 10, 1000])
@@ -462,3 +463,92 @@ def test_calls_that_were_under_way_when_the_circuit_opened_do_not_put_off_the_fi
         assert receiver.arrived == 32
         assert lane["failures"] == 5
         assert lane["probe_at"] <= site.desk.now + 6 * SECOND
+
+
+def test_what_recovers_is_met_with_a_growing_number_of_calls_until_all_is_delivered(database_url: str) -> None:
+    """Was a bug: the turn after the first success began with as many calls as the endpoint may ever get."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*cards(100))
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.settle()
+        assert site.lane()["probe_at"] is not None
+        assert receiver.arrived == 5
+        execute(database_url, "UPDATE notification SET due_at = due_at + 3600000000")
+        site.configure(concurrency=64)
+        at_once: list[int] = []
+        most: list[int] = []
+
+        async def reply(_call: Received) -> Reply:
+            at_once.append(receiver.under_way)
+            most.append(2 ** (len(receiver.calls) - 5))
+            await asyncio.sleep(0)
+            return OK
+
+        receiver.reply = reply
+        site.later(6 * SECOND)
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+        assert at_once[0] == 1
+        assert [count for count, allowed in zip(at_once, most, strict=True) if count > allowed] == []
+
+
+# ── leases
+
+
+def test_a_lease_that_somebody_else_has_ends_the_turn_that_is_under_way(database_url: str) -> None:
+    """Was a bug: after a jump of the database's clock two processes sent, until the first one's own time was up."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*cards(20))
+        other = site.another()
+        first = asyncio.Event()
+
+        async def reply(_call: Received) -> Reply:
+            if receiver.arrived == 1:
+                await first.wait()
+            return OK
+
+        receiver.reply = reply
+
+        async def run() -> None:
+            mine = site.processes[0].deliverer
+            turn = asyncio.create_task(mine.run_once())
+            await receiver.until(lambda it: it.arrived == 1)
+            await asyncio.to_thread(execute, database_url, "UPDATE lane SET leased_until = 1")
+            await other.deliverer.run_once()
+            assert receiver.arrived == 21
+            site.processes[0].ahead += 10
+            await mine.look()
+            receiver.arrived = 0
+            first.set()
+            await turn
+
+        site.desk.run(run())
+        assert receiver.arrived == 0
+        assert set(site.states()) == {"DELIVERED"}
+
+
+def test_the_rate_holds_when_the_lane_changes_hands(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Was a bug: each new holder sent at once, whatever the one before had sent a moment ago."""
+    granted: list[float] = []
+    take = Bucket.take
+
+    def noted(bucket: Bucket, now: float) -> float:
+        wait = take(bucket, now)
+        if not wait:
+            granted.append(now)
+        return wait
+
+    monkeypatch.setattr(Bucket, "take", noted)
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=4, rate=5)
+        site.order(*cards(10))
+        for _ in range(3):
+            process = site.another()
+            site.turn(process)
+            site.desk.run(process.deliverer.stop())
+        site.settle()
+        assert len(receiver.calls) == len(granted) == 10
+        for place in range(1, 10):
+            assert granted[place] - granted[0] >= (place - 0.5) * 0.2 - 0.001, "more than 5 a second and half a call"

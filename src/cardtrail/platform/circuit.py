@@ -21,18 +21,29 @@ ProbeAfter = Callable[[int], int]
 
 
 class Circuit:
-    """One endpoint's circuit; times in µs of process time. `limit` is the endpoint's own limit of concurrency."""
+    """One endpoint's circuit; times in µs of process time.
+
+    `limit` is the endpoint's own limit of concurrency; `window` is how many calls at once are made of it at first, the
+    whole unless it is given.
+    """
 
     __slots__ = ("_probe_after", "changed", "failing_since", "failures", "limit", "probe_at", "window")
 
-    def __init__(
-        self, failures: int, failing_since: int | None, probe_at: int | None, limit: int, probe_after: ProbeAfter
+    def __init__(  # noqa: PLR0913 -- as it is stored, and how fast it may go
+        self,
+        failures: int,
+        failing_since: int | None,
+        probe_at: int | None,
+        limit: int,
+        probe_after: ProbeAfter,
+        *,
+        window: int | None = None,
     ) -> None:
         self.failures = failures
         self.failing_since = failing_since
         self.probe_at = probe_at
         self.limit = limit
-        self.window = limit if probe_at is None else 1
+        self.window = 1 if probe_at is not None else min(limit, limit if window is None else window)
         self.changed = False
         """Whether something is not yet written down."""
         self._probe_after = probe_after

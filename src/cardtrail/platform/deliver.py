@@ -166,6 +166,7 @@ class Deliverer:
             return
         for lost in await self._leases.renew(lane.lease for lane in self._lanes.values()):
             self._lanes.pop(lost.key, None)
+            lost.until = 0.0  # a turn that is under way sends nothing more
             _log.warning("lease_lost", issuer_id=lost.key[0], endpoint_id=lost.key[1])
         self._renew_at = now + self._leases.seconds / RENEWALS
 

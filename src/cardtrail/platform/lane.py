@@ -19,7 +19,7 @@ from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
-from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
+from cardtrail.platform.call import MAX_BODY, NOT_SENT, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
 from cardtrail.platform.egress import Egress
@@ -103,6 +103,7 @@ class Lane:
         self._caller: Caller
         self._circuit: Circuit
         self._bucket: Bucket
+        self._is_loaded = False
         self._chore = False
         self._heartbeat_at: int | None = None
 
@@ -118,12 +119,20 @@ class Lane:
         self.endpoint, self._secrets = tools.endpoints.opened((*self.lease.key, *stored))
         config = self.endpoint.config
         self._caller = Caller(tools.egress, self.endpoint, self._secrets, tools.wall(), tools.monotonic)
-        self._circuit = Circuit(failures, failing_since, probe_at, config.concurrency, tools.pace.probe_after)
+        # What is recovering is not met with all that waits, although it was healed and is loaded for that.
+        window = self._circuit.window if self._is_loaded else 1 if failures or chore else config.concurrency
+        self._circuit = Circuit(
+            failures, failing_since, probe_at, config.concurrency, tools.pace.probe_after, window=window
+        )
         self._chore, self._heartbeat_at = bool(chore), heartbeat_at
-        # No burst at the beginning: a holder that died a moment ago may just have spent it.
         burst = max(1.0, config.rate / 20)
-        self._bucket = Bucket(config.rate, burst)
-        self._bucket.due = tools.monotonic() + self._bucket.room
+        if self._is_loaded:
+            self._bucket.set_rate(config.rate, burst)
+        else:
+            self._bucket = Bucket(config.rate, burst)
+            if self.lease.fence > 1:  # the holder before, who ended a moment ago, may just have spent the whole burst
+                self._bucket.due = tools.monotonic() + self._bucket.room + self._bucket.interval
+        self._is_loaded = True
 
     @property
     def _where(self) -> dict[str, str]:
@@ -283,7 +292,10 @@ class Lane:
     async def _send(self, batch: Sequence[Message], probe: Probe | None = None) -> None:
         """Send a batch and settle it; one that is refused is split, so that only what fails alone is refused."""
         tools = self._tools
-        answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000)
+        answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000, self._is_held)
+        if answer is NOT_SENT:  # the lease is over
+            self._forget(batch)
+            return
         self._sent_at = tools.wall()
         tools.note(answer, len(batch))
         verdict = verdict_of(answer)
@@ -389,7 +401,9 @@ class Lane:
             return
         if now >= self._sent_at + minutes * MINUTE and self._is_held() and await self._wait_for_rate():
             cursor = await self._tools.db.read(lambda tx: _cursor_of(tx, self.lease.key[0]))
-            answer = await self._caller.beat(cursor, now // 1_000_000)
+            answer = await self._caller.beat(cursor, now // 1_000_000, self._is_held)
+            if answer is NOT_SENT:
+                return
             self._sent_at = now
             _log.info("heartbeat", status=answer.status, failure=answer.failure, **self._where)
         self._heartbeat_at = self._sent_at + minutes * MINUTE

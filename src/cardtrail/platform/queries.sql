@@ -419,7 +419,7 @@ WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
                 AND n.state = 'PENDING' AND n.lot >= 1 AND n.due_at <= :now)))
         OR (l.probe_at <= :now AND EXISTS (SELECT 1 FROM notification AS n
             WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'))
-        OR l.heartbeat_at <= :now)))
+        OR (l.probe_at IS NULL AND l.heartbeat_at <= :now))))
 LIMIT :most;
 
 -- name: lane_health
@@ -459,15 +459,23 @@ WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id;
 
 -- name: save_lane
 -- How it goes at an endpoint, as its sender sees it; not where somebody has just healed it.
-UPDATE lane SET failures = :failures, failing_since = :failing_since, probe_at = :probe_at, heartbeat_at = :heartbeat_at
+UPDATE lane SET failures = :failures, failing_since = :failing_since, probe_at = :probe_at
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND fence = :fence AND chore = 0;
+
+-- name: put_off_heartbeat
+-- Something was sent: the next heartbeat is due later, unless somebody has configured it anew.
+UPDATE lane SET heartbeat_at = :heartbeat_at
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND fence = :fence AND heartbeat_at = :known;
 
 -- name: lock_lane
 -- Whoever moves an endpoint's rows and whoever asks for it come one after the other.
-SELECT e.state FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
-WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id
-FOR UPDATE OF l -- postgres
+SELECT l.fence FROM lane AS l WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id
+FOR UPDATE -- postgres
 ;
+
+-- name: endpoint_state
+-- Whether an endpoint is enabled; asked under the lock of its lane, so that nobody changes it meanwhile.
+SELECT state FROM endpoint WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 
 -- name: end_chore
 -- All rows fit the endpoint's state.
