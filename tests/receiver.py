@@ -4,6 +4,7 @@ in whatever way it is told to.
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from cardtrail.protocol.signature import verify
 
 Reply = tuple[int, Mapping[str, str], bytes]
 OK: Reply = (204, {}, b"")
+PATIENCE = 60.0
+"""Longest wait for a call, seconds; only a broken test ever waits so long."""
 
 
 class Received(NamedTuple):
@@ -38,6 +41,11 @@ class Receiver:
         self.newest: dict[str, int] = {}
         self.secret = ""
         self.bad_signatures = 0
+        self.clock: Callable[[], float] = time.time
+        self.arrived = 0
+        self.under_way = 0
+        self.most_under_way = 0
+        self._stirred = asyncio.Event()
         self.reply: Callable[[Received], Reply | Awaitable[Reply]] = lambda _call: OK
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -67,13 +75,30 @@ class Receiver:
         """Every operation that was answered with success, in order."""
         return [operation for call in self.calls if call.status < 300 for operation in call.operations]
 
+    async def until(self, happened: Callable[["Receiver"], bool]) -> None:
+        """Wait for something that calls bring about, such as a number that `arrived` or are `under_way`."""
+        async with asyncio.timeout(PATIENCE):
+            while not happened(self):
+                self._stirred.clear()
+                await self._stirred.wait()
+
+    def _count(self, change: int) -> None:
+        self.arrived += max(change, 0)
+        self.under_way += change
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        self._stirred.set()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             while (call := await _read(reader)) is not None:
-                reply = self.reply(call)
-                status, headers, body = await reply if isinstance(reply, Awaitable) else reply
-                self._note(call._replace(status=status))
+                self._count(1)
+                try:
+                    reply = self.reply(call)
+                    status, headers, body = await reply if isinstance(reply, Awaitable) else reply
+                    self._note(call._replace(status=status or _status_in(body)))
+                finally:
+                    self._count(-1)
                 if status == 0:  # what has no status breaks the connection, after whatever the body says
                     writer.write(body)
                     break
@@ -89,7 +114,7 @@ class Receiver:
         self.calls.append(call)
         if self.secret:
             try:
-                verify([self.secret], call.headers, call.body, round(time.time()))
+                verify([self.secret], call.headers, call.body, round(self.clock()))
             except Exception:  # noqa: BLE001 - whatever is wrong with it, it is counted
                 self.bad_signatures += 1
         if call.status < 300 and call.status:
@@ -97,6 +122,12 @@ class Receiver:
                 sequence = operation.get("cardtrail", {}).get("sequence", 0)
                 key = operation["operationId"]
                 self.newest[key] = max(sequence, self.newest.get(key, 0))
+
+
+def _status_in(raw: bytes) -> int:
+    """Return the status that raw bytes say, 0 where they end before the head does: said is said, whatever follows."""
+    found = re.match(rb"HTTP/1.1 (\d{3})(?: [^\r]*)?\r\n.*?\r\n\r\n", raw, re.DOTALL)
+    return int(found[1]) if found else 0
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

@@ -111,19 +111,22 @@ def _lower(headers: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def register_parties(url: str) -> None:
-    """Register the issuers, the producer and the operators of the tests, each with a key."""
-    asyncio.run(_register(url))
+def register_parties(url: str, *, strict: bool = False) -> None:
+    """Register the issuers, the producer and the operators of the tests, each with a key.
+
+    The first issuer is strict where that is asked for.
+    """
+    asyncio.run(_register(url, strict=strict))
 
 
-async def _register(url: str) -> None:
+async def _register(url: str, *, strict: bool) -> None:
     db = open_store(url)
     try:
         parties = Parties(db, wall_clock)
         everything = frozenset("*")
         producer = Rights(sources=everything, kinds=everything, issuers=frozenset({ISSUER, OTHER_ISSUER}))
         for party in (
-            new_party(PartyKind.ISSUER, ISSUER, Rights(rate=100_000)),
+            new_party(PartyKind.ISSUER, ISSUER, Rights(rate=100_000, strict=strict)),
             new_party(PartyKind.ISSUER, OTHER_ISSUER),
             new_party(PartyKind.PRODUCER, PRODUCER, producer),
             new_party(PartyKind.OPERATOR, OPERATOR, Rights(rate=100_000)),

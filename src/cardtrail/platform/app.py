@@ -21,12 +21,15 @@ from cardtrail.platform.connector import connector_of
 from cardtrail.platform.deliver import Deliverer, Note, Options
 from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
 from cardtrail.platform.endpoints import Endpoints
+from cardtrail.platform.epoch import Home
 from cardtrail.platform.feed import Feed
+from cardtrail.platform.health import Health
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.ledger import Ledger
 from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.orders import Orders
 from cardtrail.platform.outbox import Outbox
+from cardtrail.platform.prune import Prune
 from cardtrail.platform.replay import Replay
 from cardtrail.platform.settings import Settings, steps_of
 from cardtrail.platform.signing import Signing
@@ -66,7 +69,9 @@ class Platform:
         self.ingest = Ingest(self.db, clock, self.registry.may_reach, self.outbox)
         self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
         self.feed = Feed(self.db)
+        self.home = Home(self.db, wall_clock)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
+        self.prune = Prune(self.db, wall_clock, settings.settled_days, settings.undelivered_days)
         self.openapi = apidocs.document()
         self.docs = apidocs.page_of(self.openapi)
         self.endpoints = Endpoints(self.db, box, wall_clock)
@@ -75,6 +80,7 @@ class Platform:
         self.replay = Replay(self.db, wall_clock)
         self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
         self.ingest.on_commit = self.deliverer.wake
+        self.health = Health(self.db, self.metrics, wall_clock)
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -85,7 +91,10 @@ class Platform:
         self._loops = [
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
+            asyncio.create_task(_run(self.home.run_once, 5.0)),
             asyncio.create_task(_run(self.sweep.run_once, 60.0)),
+            asyncio.create_task(_run(self.prune.run_once, 60.0)),
+            asyncio.create_task(_run(self.health.run_once, 5.0)),
             asyncio.create_task(_run(self.signing.run_once, 60.0)),
             asyncio.create_task(_run(self.tokens.run_once, 60.0)),
         ]

@@ -8,7 +8,7 @@ import msgspec
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import InputError, NotFound
-from cardtrail.platform.outbox import NotificationState, created_at_of
+from cardtrail.platform.outbox import NotificationState, id_before, made_at
 
 MAX_LISTED = 1_000
 """Most notifications in one list."""
@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", array_like=True):
     @property
     def created_at(self) -> int:
         """When it was enqueued, µs."""
-        return created_at_of(self.notification_id)
+        return made_at(self.notification_id)
 
 
 class Attempt(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,12 +67,12 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def first(self) -> str:
         """An id below all that are meant."""
-        return FIRST if self.since is None else f"{max(0, self.since):014x}"
+        return FIRST if self.since is None else id_before(self.since)
 
     @property
     def last(self) -> str:
         """An id above all that are meant."""
-        return LAST if self.until is None else f"{max(0, self.until):014x}"
+        return LAST if self.until is None else id_before(self.until)
 
 
 class Ledger:

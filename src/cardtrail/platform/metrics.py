@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -25,6 +25,14 @@ class Metrics:
         )  # fmt: skip
         self.carried = Counter(
             "cardtrail_delivery_carried", "Notifications in calls to endpoints, by HTTP status or failure", ["result"],
+            registry=self._registry,
+        )  # fmt: skip
+        self.oldest = Gauge(
+            "cardtrail_oldest_pending_seconds", "Age of the notification that has waited longest, seconds",
+            registry=self._registry,
+        )  # fmt: skip
+        self.endpoints = Gauge(
+            "cardtrail_endpoints", "Endpoints, by whether they are sent to: enabled, failing, disabled", ["health"],
             registry=self._registry,
         )  # fmt: skip
         self.events = Counter(

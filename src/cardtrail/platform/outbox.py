@@ -71,9 +71,14 @@ def new_ids(now: int) -> Callable[[], str]:
     return lambda: f"{start}{next(numbers):05x}"
 
 
-def created_at_of(notification_id: str) -> int:
-    """Return when a notification was enqueued, µs; its id says so."""
+def made_at(notification_id: str) -> int:
+    """Return when an id was made, µs."""
     return int(notification_id[:14], 16)
+
+
+def id_before(at: int) -> str:
+    """Return what sorts before every id made at `at` (µs) or later, and after all others."""
+    return f"{max(0, at):014x}"
 
 
 class Outbox:

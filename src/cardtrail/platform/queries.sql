@@ -323,23 +323,17 @@ SELECT v.issuer_id, v.notification_id, v.endpoint_id, v.card_id, v.operation_id,
 FROM rows(issuer_id text, notification_id text, endpoint_id text, card_id text, operation_id text, operation text, sequence bigint, state text, lot bigint, due_at bigint, settled_at bigint, picture bytea, strict_length bigint) AS v;
 
 -- name: claim
--- What is due at an endpoint of live traffic, after a given place in the queue.
+-- What is due at an endpoint of one lot, after a given place in the queue.
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
-WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot = 0
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot = :lot
     AND due_at <= :now AND (due_at, notification_id) > (:after_due, :after_id)
 ORDER BY due_at, notification_id LIMIT :most;
 
--- name: claim_replays
--- What is to be sent again to an endpoint; live traffic goes first.
-SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
-WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot >= 1
-ORDER BY lot, due_at, notification_id LIMIT :most;
-
 -- name: claim_probe
--- The message to try an endpoint with whose circuit is open.
+-- The messages to try an endpoint with whose circuit is open, those that wait longest first.
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
-ORDER BY lot, due_at, notification_id LIMIT 1;
+ORDER BY lot, due_at, notification_id LIMIT :most;
 
 -- name: high_water
 -- The database's epoch and an issuer's newest change.
@@ -401,7 +395,7 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 -- An endpoint takes messages again: some of what waits for a later try is due now; the answer lists them.
 UPDATE notification SET due_at = :now WHERE (issuer_id, notification_id) IN (
     SELECT n.issuer_id, n.notification_id FROM notification AS n
-    WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = 0 AND n.due_at > :now
+    WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = :lot AND n.due_at > :now
     ORDER BY n.due_at, n.notification_id LIMIT :most
 ) RETURNING notification_id;
 
@@ -414,7 +408,7 @@ SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER); -- sqlite
 
 -- name: lanes_with_work
 -- Lanes that have something to do and that nobody else holds.
-SELECT l.issuer_id, l.endpoint_id, l.holder, l.chore, e.version FROM lane AS l
+SELECT l.issuer_id, l.endpoint_id, l.chore, e.version FROM lane AS l
 JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
 WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
     AND (l.chore = 1 OR (e.state = 'ENABLED' AND (
@@ -428,12 +422,21 @@ WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
         OR l.heartbeat_at <= :now)))
 LIMIT :most;
 
+-- name: lane_health
+-- How it goes in every lane: state, open circuit, and what has waited longest.
+SELECT e.state, l.probe_at, (
+    SELECT n.notification_id FROM notification AS n
+    WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'
+    ORDER BY n.notification_id LIMIT 1
+) FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+LIMIT :most;
+
 -- name: acquire_lanes
--- Lease lanes that nobody holds; the answer lists those that were had.
+-- Lease lanes that nobody else holds; the answer lists those that were had.
 UPDATE lane SET holder = v.holder, fence = lane.fence + 1, leased_until = v.leased_until
 FROM rows(issuer_id text, endpoint_id text, holder text, clock bigint, too_far bigint, leased_until bigint) AS v
 WHERE lane.issuer_id = v.issuer_id AND lane.endpoint_id = v.endpoint_id
-    AND (lane.leased_until < v.clock OR lane.leased_until > v.too_far)
+    AND (lane.holder = v.holder OR lane.leased_until < v.clock OR lane.leased_until > v.too_far)
 RETURNING lane.issuer_id, lane.endpoint_id, lane.fence;
 
 -- name: renew_lanes
@@ -696,6 +699,32 @@ SELECT v.carrier, v.tracking_number FROM rows(carrier text, tracking_number text
 -- Forget what cards without an order travelled in.
 DELETE FROM parcel_link
 WHERE (issuer_id, card_id) IN (SELECT v.issuer_id, v.card_id FROM rows(issuer_id text, card_id text) AS v);
+
+-- name: old_notifications
+-- Notifications in one state that were settled long ago.
+SELECT issuer_id, notification_id FROM notification
+WHERE state = :state AND settled_at < :before ORDER BY settled_at LIMIT :most;
+
+-- name: old_withheld
+-- Notifications of one endpoint that have been withheld for long.
+SELECT issuer_id, notification_id FROM notification
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'WITHHELD' AND notification_id < :before
+ORDER BY notification_id LIMIT :most;
+
+-- name: drop_notifications
+-- Forget these, unless they are on their way again.
+DELETE FROM notification WHERE state <> 'PENDING'
+    AND (issuer_id, notification_id) IN (SELECT v.issuer_id, v.notification_id FROM rows(issuer_id text, notification_id text) AS v);
+
+-- name: old_attempts
+-- An issuer's calls before a given one.
+SELECT issuer_id, attempt_id FROM attempt
+WHERE issuer_id = :issuer_id AND attempt_id < :before ORDER BY attempt_id LIMIT :most;
+
+-- name: drop_attempts
+-- Forget these.
+DELETE FROM attempt
+WHERE (issuer_id, attempt_id) IN (SELECT v.issuer_id, v.attempt_id FROM rows(issuer_id text, attempt_id text) AS v);
 
 -- ── parties ──
 

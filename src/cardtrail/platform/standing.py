@@ -3,7 +3,7 @@
 import msgspec
 
 from cardtrail.db import Database, Transaction
-from cardtrail.platform.outbox import created_at_of
+from cardtrail.platform.outbox import made_at
 
 MAX_COUNTED = 10_000
 """Most notifications that are counted of one endpoint; so many may be more."""
@@ -31,6 +31,6 @@ def _standings(tx: Transaction, issuer_id: str) -> dict[str, Standing]:
     found = {}
     for endpoint_id, failures, failing_since, probe_at in tx.all("lanes_of_issuer", issuer_id=issuer_id):
         [(count, oldest)] = tx.all("count_pending", issuer_id=issuer_id, endpoint_id=endpoint_id, most=MAX_COUNTED)
-        since = created_at_of(oldest) if oldest is not None else None
+        since = made_at(oldest) if oldest is not None else None
         found[endpoint_id] = Standing(failures, failing_since, probe_at is not None, count, since)
     return found

@@ -75,7 +75,7 @@ def test_what_was_sent_and_what_was_not_is_listed_and_shown_with_its_attempts(of
     table = office.shell.run("notifications", "list", ISSUER, "--state", "refused", "--card", "card-2")
     assert "card-2" in table
     assert "card-1" not in table
-    first = entries[0]["notificationId"]
+    [first] = [entry["notificationId"] for entry in entries if entry["cardId"] == "card-1"]
     shown = office.shell.run("notifications", "show", ISSUER, first)
     assert "HTTP 400" in shown
     assert "no such card" in shown
