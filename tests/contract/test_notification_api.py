@@ -12,7 +12,16 @@ from tests.background import LOOPBACK, eventually, receiving
 from tests.desk import execute
 from tests.events import event
 from tests.receiver import Receiver
-from tests.serving import ISSUER, OTHER_ISSUER, STRICT_ISSUER, Answer, Service, register_parties, serving
+from tests.serving import (
+    ISSUER,
+    LIMITED_OPERATOR,
+    OTHER_ISSUER,
+    STRICT_ISSUER,
+    Answer,
+    Service,
+    register_parties,
+    serving,
+)
 
 READ, WRITE, OPERATE = "d1-api:physical-card:read", "d1-api:physical-card:write", "cardtrail:operate"
 
@@ -291,6 +300,8 @@ def test_an_operator_reads_and_replays_for_an_issuer(quiet: Bank) -> None:
     assert len(quiet.service.call("GET", path, token=token).json["notifications"]) == 3
     answer = quiet.service.call("POST", f"{path}:replay", {"cardId": "card-1"}, token=token)
     assert (answer.status, answer.json["pending"]) == (200, 1)
+    assert quiet.ask("/notifications", by=LIMITED_OPERATOR).status == 403
+    assert quiet.replay(by=LIMITED_OPERATOR, cardId="card-1").status == 403
 
 
 def test_a_producer_has_no_business_here(quiet: Bank) -> None:

@@ -531,7 +531,9 @@ SELECT endpoint_id, failures, failing_since, probe_at FROM lane WHERE issuer_id 
 -- How many notifications wait for an endpoint, counted up to a limit, and the oldest of them.
 SELECT count(*), min(w.notification_id) FROM (
     SELECT notification_id FROM notification
-    WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' ORDER BY notification_id LIMIT :most
+    WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
+        AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+    ORDER BY notification_id LIMIT :most
 ) AS w;
 
 -- name: save_endpoint

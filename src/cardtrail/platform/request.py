@@ -86,8 +86,10 @@ async def told(request: Request, kind: type[T], *, optional: bool = False) -> T:
     members = members_of(body)
     if not isinstance(members, dict):
         raise InputError("", "an object is expected")
+    # In JSON 5.0 is a whole number too.
+    whole = {name: int(each) for name, each in members.items() if isinstance(each, float) and each.is_integer()}
     try:
-        return msgspec.convert(members, kind)
+        return msgspec.convert(members | whole, kind)
     except msgspec.ValidationError as error:
         raise input_error_of(error) from None
 

@@ -6,7 +6,7 @@ from cardtrail.errors import InputError
 from cardtrail.platform.endpoint import EndpointState
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.ledger import MAX_IDS, Selection
-from cardtrail.platform.replay import Replay, Replayed
+from cardtrail.platform.replay import MAX_REPLAY, Replay, Replayed
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +42,8 @@ async def resend(replay: Replay, endpoints: Endpoints, issuer_id: str, wish: Wis
     chosen = [wish.selection.endpoint_id] if wish.selection.endpoint_id else await _enabled(endpoints, issuer_id)
     total = Replayed()
     for endpoint_id in chosen:
+        if total.matched >= MAX_REPLAY:
+            return msgspec.structs.replace(total, more=True)
         total += await replay.run_never_attempted(issuer_id, endpoint_id, dry_run=wish.dry_run)
     return total
 
