@@ -78,7 +78,7 @@ class Platform:
         """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
         await self.signing.run_once()
         await self.registry.run_once()
-        _tune()
+        tune()
         self._loops = [
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
@@ -113,7 +113,7 @@ def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, note: N
     return Deliverer(db, egress, endpoints, options)
 
 
-def _tune() -> None:
+def tune() -> None:
     """Keep the collector and the writing thread from stalling answers.
 
     What was loaded at the start lives for ever: no collection needs to walk it. And a thread that waits for the
