@@ -25,7 +25,8 @@ PATIENCE = 180.0
 """Longest wait for a backlog to be settled, seconds."""
 LOOK_SECONDS = 0.01
 """Pause between two looks whether anything is still pending."""
-_PENDING = "SELECT 1 FROM notification WHERE issuer_id = '{issuer}' AND endpoint_id = '{endpoint}' AND state = 'PENDING' LIMIT 1"
+_PENDING = """SELECT 1 FROM notification
+WHERE issuer_id = '{issuer}' AND endpoint_id = '{endpoint}' AND state = 'PENDING' LIMIT 1"""
 
 
 def wall() -> int:

@@ -12,7 +12,7 @@ import uvloop
 
 from bench.child import SERVER_CORE, pinned, running
 from bench.servers import ROOT
-from cardtrail.platform.app import deliverer_of
+from cardtrail.platform.app import deliverer_of, tune
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoints import Endpoints
@@ -27,6 +27,7 @@ EGRESS = {"CARDTRAIL_EGRESS_HTTP": "true", "CARDTRAIL_EGRESS_ALLOW": "127.0.0.0/
 
 async def deliver(settings: Settings) -> None:
     """Deliver until the process is told to stop."""
+    tune()
     db = open_store(settings.database)
     endpoints = Endpoints(db, box_of(settings.secret_key_file, settings.database), wall_clock)
     deliverer = deliverer_of(settings, db, endpoints, Metrics().attempted)
