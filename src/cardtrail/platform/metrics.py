@@ -66,12 +66,8 @@ class _Deliveries(Collector):
 
     def collect(self) -> Iterator[Metric]:
         for name, text, tallies in (
-            ("cardtrail_delivery_attempts", "Calls to endpoints, by HTTP status or failure", self._attempts),
-            (
-                "cardtrail_delivery_carried",
-                "Notifications in calls to endpoints, by HTTP status or failure",
-                self._carried,
-            ),
+            ("attempts", "Calls to endpoints", self._attempts),
+            ("carried", "Notifications in calls to endpoints", self._carried),
         ):
             family = CounterMetricFamily(
                 f"cardtrail_delivery_{name}", f"{text}, by HTTP status or failure", labels=["result"]
