@@ -3,8 +3,9 @@
 import argparse
 import asyncio
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,11 +42,11 @@ async def deliver(settings: Settings) -> None:
 
 
 @contextmanager
-def delivering(url: str, secret_key_file: str, log: Path) -> Iterator[Callable[[], bool]]:
-    """Run a deliverer on the server's core while the block lasts; yield whether it still runs."""
+def delivering(url: str, secret_key_file: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a deliverer on the server's core while the block lasts."""
     command = [sys.executable, "-m", "bench.deliver", "--database", url, "--secret-key-file", secret_key_file]
     with running(pinned(command, SERVER_CORE), log, cwd=ROOT) as process:
-        yield lambda: process.poll() is None
+        yield process
 
 
 if __name__ == "__main__":
