@@ -13,6 +13,8 @@ from cardtrail.protocol.signature import verify
 
 Reply = tuple[int, Mapping[str, str], bytes]
 OK: Reply = (204, {}, b"")
+PATIENCE = 60.0
+"""Longest wait for a call, seconds; only a broken test ever waits so long."""
 
 
 class Received(NamedTuple):
@@ -39,6 +41,11 @@ class Receiver:
         self.newest: dict[str, int] = {}
         self.secret = ""
         self.bad_signatures = 0
+        self.clock: Callable[[], float] = time.time
+        self.arrived = 0
+        self.under_way = 0
+        self.most_under_way = 0
+        self._stirred = asyncio.Event()
         self.reply: Callable[[Received], Reply | Awaitable[Reply]] = lambda _call: OK
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -68,13 +75,30 @@ class Receiver:
         """Every operation that was answered with success, in order."""
         return [operation for call in self.calls if call.status < 300 for operation in call.operations]
 
+    async def until(self, happened: Callable[["Receiver"], bool]) -> None:
+        """Wait for something that calls bring about, such as a number that `arrived` or are `under_way`."""
+        async with asyncio.timeout(PATIENCE):
+            while not happened(self):
+                self._stirred.clear()
+                await self._stirred.wait()
+
+    def _count(self, change: int) -> None:
+        self.arrived += max(change, 0)
+        self.under_way += change
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        self._stirred.set()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             while (call := await _read(reader)) is not None:
-                reply = self.reply(call)
-                status, headers, body = await reply if isinstance(reply, Awaitable) else reply
-                self._note(call._replace(status=status or _status_in(body)))
+                self._count(1)
+                try:
+                    reply = self.reply(call)
+                    status, headers, body = await reply if isinstance(reply, Awaitable) else reply
+                    self._note(call._replace(status=status or _status_in(body)))
+                finally:
+                    self._count(-1)
                 if status == 0:  # what has no status breaks the connection, after whatever the body says
                     writer.write(body)
                     break
@@ -90,7 +114,7 @@ class Receiver:
         self.calls.append(call)
         if self.secret:
             try:
-                verify([self.secret], call.headers, call.body, round(time.time()))
+                verify([self.secret], call.headers, call.body, round(self.clock()))
             except Exception:  # noqa: BLE001 - whatever is wrong with it, it is counted
                 self.bad_signatures += 1
         if call.status < 300 and call.status:

@@ -16,6 +16,7 @@ import yaml
 
 from cardtrail.platform.apidocs import METHODS, document
 from cardtrail.platform.http import ROUTES
+from tests.background import LOOPBACK
 from tests.events import event
 from tests.serving import ISSUER, Service, register_parties, serving
 
@@ -29,6 +30,11 @@ NOT_ASKED = {
     "issueToken": ["positive_data_acceptance"],
     # Nor a cursor of this very database.
     "getChanges": ["positive_data_acceptance"],
+    # Which members go together is told in words.
+    "replayNotifications": ["positive_data_acceptance"],
+    # Nor a certificate with its key; and the form of a URL is narrower than its pattern.
+    "addEndpoint": ["positive_data_acceptance"],
+    "putEndpoint": ["positive_data_acceptance"],
 }
 """Checks that make no sense for an operation."""
 FEW_AND_THE_SAME = [
@@ -175,7 +181,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("contract")
     url = f"sqlite:///{folder}/cardtrail.db"
     register_parties(url)
-    with serving(url, folder) as running:
+    # Nothing is sent by itself, and what is tried out never leaves the machine.
+    with serving(url, folder, "--no-deliver", "--delivery-timeout=1", *LOOPBACK) as running:
+        token = running.token("cardtrail:operate")
+        endpoint = {"endpointId": "hook", "url": "http://127.0.0.1:1"}
+        answer = running.call("POST", f"/operator/v1/issuers/{ISSUER}/endpoints", endpoint, token=token)
+        assert answer.status == 201
         yield running
 
 

@@ -19,7 +19,7 @@ ROWS = 20_000
 """Rows of each large table: enough for PostgreSQL to prefer an index by itself."""
 SELDOM = {
     "all_parties", "active_keys", "keys_of_party", "signing_keys", "forget_assertions", "list_audit", "list_endpoints",
-    "lanes_with_work",
+    "lanes_with_work", "lane_health",
 }  # fmt: skip
 """Queries of people and of the background, which read a table as a whole where that is cheaper."""
 QUEUES = {"next_fanout"}

@@ -12,7 +12,7 @@ import structlog
 
 from cardtrail.core.schedule import STEPS, probe_after
 from cardtrail.db import Database
-from cardtrail.errors import CardtrailError
+from cardtrail.errors import CardtrailError, StoreUnavailable
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.egress import Egress
@@ -71,6 +71,7 @@ class Deliverer:
         self._lanes: dict[LaneKey, Lane] = {}
         self._running: dict[LaneKey, asyncio.Task[int]] = {}
         self._last_work: dict[LaneKey, float] = {}
+        self._rest_until: dict[LaneKey, float] = {}
         self._woken = asyncio.Event()
         self._renew_at = 0.0
         self._stopping = False
@@ -97,12 +98,17 @@ class Deliverer:
         """Start a turn of each lane that has work and is not at it; return the turns. Raises StoreUnavailable."""
         await self._renew()
         found = await self._leases.look(self._tools.wall())
-        await self._take_new([work for work in found if not work.is_mine])
+        await self._take_new([work for work in found if self._may_take(work.key)])
         idle = [work for work in found if work.key in self._lanes and work.key not in self._running]
-        for work in idle:
-            self._start(work)
+        started = [self._start(work) for work in idle]
         await self._let_go()
-        return [self._running[work.key] for work in idle]
+        return started
+
+    def _may_take(self, key: LaneKey) -> bool:
+        """Tell whether a lane is neither here nor broke here a moment ago; an old turn of it may still be ending."""
+        if key in self._lanes or key in self._running:
+            return False
+        return self._tools.monotonic() >= self._rest_until.get(key, 0.0)
 
     async def _take_new(self, found: list[Work]) -> None:
         """Lease some lanes that nobody holds; by chance, or all processes would ask for the same."""
@@ -112,29 +118,42 @@ class Deliverer:
             lane = Lane(lease, self._tools)
             try:
                 await lane.load()
-            except CardtrailError as error:  # such as a secret that this process's key does not open
-                _log.error("lane_not_loaded", issuer_id=lease.key[0], endpoint_id=lease.key[1], error=str(error))
+            except Exception as error:  # noqa: BLE001 -- a secret that our key does not open; it must not stop the others
+                _log.error("lane_not_loaded", issuer_id=lease.key[0], endpoint_id=lease.key[1], error=repr(error))
+                self._rest(lease.key)
                 continue
             self._lanes[lease.key] = lane
 
-    def _start(self, work: Work) -> None:
+    def _rest(self, key: LaneKey) -> None:
+        """Leave a lane alone that broke, for as long as its lease may last, so that another process can try it."""
+        now = self._tools.monotonic()
+        self._rest_until = {each: until for each, until in self._rest_until.items() if until > now}
+        self._rest_until[key] = now + self._leases.seconds
+
+    def _start(self, work: Work) -> asyncio.Task[int]:
         task = asyncio.create_task(self._turn(work))
         self._running[work.key] = task
         task.add_done_callback(partial(self._ended, work.key))
+        return task
 
     async def _turn(self, work: Work) -> int:
         lane = self._lanes[work.key]
         if work.has_chore or lane.endpoint.version != work.version:
-            await lane.load()
+            try:
+                await lane.load()
+            except StoreUnavailable as error:
+                _log.warning("turn_not_taken", issuer_id=work.key[0], endpoint_id=work.key[1], error=str(error))
+                return 0
         return await lane.run_once()
 
     def _ended(self, key: LaneKey, task: asyncio.Task[int]) -> None:
-        """Note how a turn ended. A lane that broke is dropped; its lease runs out, and its rows are sent again."""
+        """Note how a turn ended. A lane that broke is dropped and rests; its rows are sent again."""
         del self._running[key]
         self._last_work[key] = self._tools.monotonic()
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._lanes.pop(key, None)
+            self._rest(key)
             _log.error("lane_broke", issuer_id=key[0], endpoint_id=key[1], error=repr(error), exc_info=error)
         elif not task.cancelled() and task.result():
             self._woken.set()
@@ -174,11 +193,11 @@ class Deliverer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause)
             began = self._tools.monotonic()
-            if not (self._woken.is_set() or moved() or began - looked_at > MAX_PAUSE):
-                continue
-            self._woken.clear()
-            looked_at = began
             try:
+                if not (self._woken.is_set() or moved() or began - looked_at > MAX_PAUSE):
+                    continue
+                self._woken.clear()
+                looked_at = began
                 await self.look()
             except CardtrailError as error:
                 _log.error("not_looked", error=str(error))
@@ -189,10 +208,14 @@ class Deliverer:
             else:
                 pause = min(MAX_PAUSE, max(LOOK_SECONDS, LOOK_SHARE * (self._tools.monotonic() - began)))
 
-    async def stop(self) -> None:
-        """Finish the calls that are under way, settle them, let go of all lanes."""
+    def end(self) -> None:
+        """Let `run` return after the look that it may be at, so that no lease is taken and forgotten."""
         self._stopping = True
         self._woken.set()
+
+    async def stop(self) -> None:
+        """Finish the calls that are under way, settle them, let go of all lanes."""
+        self.end()
         for lane in self._lanes.values():
             lane.stop()
         if self._running:

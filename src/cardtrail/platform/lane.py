@@ -8,13 +8,15 @@ batch, sign it, send it, judge the answer and hand the result to be settled.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 
 import msgspec
 import structlog
 
 from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
+from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.chore import do_chore
@@ -24,7 +26,7 @@ from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
 from cardtrail.platform.limit import Bucket
-from cardtrail.platform.outbox import NotificationState, new_ids
+from cardtrail.platform.outbox import EXACT, LIVE, REPLAY, NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
 from cardtrail.protocol.cursor import Cursor, encode_cursor
 from cardtrail.protocol.envelope import halves
@@ -44,6 +46,13 @@ _log = structlog.get_logger()
 
 Fate = tuple[str, int | None, int, int]
 """State, settled at (µs or None), due at (µs), attempts that count."""
+
+
+class Probe(Enum):
+    """A message that tries an endpoint whose circuit is open; `LAST` where each that waits was refused already."""
+
+    ONE = 1
+    LAST = 2
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -76,9 +85,11 @@ class Lane:
         self._tools = tools
         self._ready: deque[Message] = deque()
         self._claimed: set[str] = set()
+        self._let_go_meanwhile: set[str] = set()
         self._place = (-1, "")
         self._cursor = ""
         self._refused: dict[str, Message] = {}
+        self._taken_back: list[Message] = []
         self._refilling = asyncio.Lock()
         self._pacing = asyncio.Lock()
         self._workers = 0
@@ -131,15 +142,29 @@ class Lane:
         self._new_attempt_id = new_ids(self._tools.wall())
         self._stop_at = self._tools.monotonic() + SLICE
         self._dry_until = 0.0
-        await self._do_chore()
-        if self.endpoint.state is EndpointState.ENABLED:
-            await self._beat()
-            if self._circuit.is_open:
-                await self._probe()
-            if not self._circuit.is_open:
-                await self._send_due()
-        await self._save()
+        try:
+            await self._do_chore()
+            if self.endpoint.state is EndpointState.ENABLED:
+                await self._send_what_is_due()
+            self._let_go()
+            await self._save()
+        except StoreUnavailable as error:
+            self._cut_short(error)
+        finally:
+            self._let_go()
         return self._done
+
+    async def _send_what_is_due(self) -> None:
+        await self._beat()
+        if self._circuit.is_open:
+            await self._probe()
+        if not self._circuit.is_open:
+            await self._send_due()
+
+    def _cut_short(self, error: StoreUnavailable) -> None:
+        """End the turn, but not the calls that are under way: what came of them is settled when the store is back."""
+        self._stop_at = 0.0
+        _log.warning("turn_cut_short", error=str(error), **self._where)
 
     async def _do_chore(self) -> None:
         """Move rows so that they fit the endpoint's state, in small steps; what is left is for the next turn."""
@@ -173,6 +198,8 @@ class Lane:
                     return
                 await self._send(batch)
                 self._hire(group)
+        except StoreUnavailable as error:
+            self._cut_short(error)
         finally:
             self._workers -= 1
 
@@ -215,32 +242,45 @@ class Lane:
                 return False
             config = self.endpoint.config
             most = min(MAX_READY, max(1, 2 * self._circuit.window * config.batch_size))
-            # What is settled while the store reads may still be pending in what it has read.
-            claimed = self._claimed.copy()
-            rows = await self._tools.db.read(lambda tx: self._claim(tx, most, claimed))
+            rows = await self._read(lambda tx: self._claim(tx, most))
             self._claimed.update(row[0] for row in rows)
-            self._ready.extend(map(_message_of, rows))
+            self._ready += map(_message_of, rows)
             if not self._ready:
                 self._dry_until = self._tools.monotonic() + DRY
             return bool(self._ready)
 
-    def _claim(self, tx: Transaction, most: int, claimed: Collection[str]) -> list[Row]:
-        """Read on from where the last claim ended, and from the start where that gives nothing; not what is claimed."""
-        now = self._tools.wall()
+    async def _read(self, claim: Callable[[Transaction], list[Row]]) -> list[Row]:
+        """Read what may be claimed: not what is in hand, nor what was when the read began and may have been settled."""
+        self._let_go_meanwhile.clear()
+        rows = await self._tools.db.read(claim)
+        return [row for row in rows if row[0] not in self._claimed and row[0] not in self._let_go_meanwhile]
+
+    def _claim(self, tx: Transaction, most: int) -> list[Row]:
+        """Read on from where the last claim ended, and from the start where that gives nothing; replays come last."""
         self._cursor = _cursor_of(tx, self.lease.key[0])
-        rows: list[Row] = []
         for place in dict.fromkeys((self._place, (-1, ""))):
-            rows = tx.all("claim", now=now, after_due=place[0], after_id=place[1], most=most, **self._where)
-            rows = [row for row in rows if row[0] not in claimed]
+            rows = self._claim_of_lot(tx, LIVE, place, most)
             if rows:
                 self._place = (rows[-1][5], rows[-1][0])
                 return rows
-        replays = tx.all("claim_replays", most=most + len(claimed), **self._where)
-        return [row for row in replays if row[0] not in claimed]
+        for lot in (REPLAY, EXACT):
+            rows = self._claim_of_lot(tx, lot, (-1, ""), most)
+            if rows:
+                return rows
+        return []
+
+    def _claim_of_lot(self, tx: Transaction, lot: int, after: tuple[int, str], most: int) -> list[Row]:
+        """Read what is due and not in hand; what is in hand comes first where nothing tells the place to begin."""
+        more = len(self._claimed) if lot != LIVE else 0
+        rows = tx.all(
+            "claim", lot=lot, now=self._tools.wall(), after_due=after[0], after_id=after[1], most=most + more,
+            **self._where,
+        )  # fmt: skip
+        return [row for row in rows if row[0] not in self._claimed][:most]
 
     # ── sending ──
 
-    async def _send(self, batch: Sequence[Message]) -> None:
+    async def _send(self, batch: Sequence[Message], probe: Probe | None = None) -> None:
         """Send a batch and settle it; one that is refused is split, so that only what fails alone is refused."""
         tools = self._tools
         answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000)
@@ -252,12 +292,12 @@ class Lane:
         elif verdict is Verdict.REFUSED and len(batch) > 1:
             await self._split(batch, answer)
         elif verdict is Verdict.REFUSED:
-            await self._refuse(batch[0], answer)
+            await self._refuse(batch[0], answer, probe)
         elif verdict is Verdict.GONE:
             await self._settle(batch, answer, _uncounted)
             await self._disable("the endpoint answered 410 Gone")
         else:
-            await self._failed(batch, answer)
+            await self._failed(batch, answer, probe)
 
     async def _delivered(self, batch: Sequence[Message], answer: Answer) -> None:
         closed = self._circuit.succeed()
@@ -277,31 +317,32 @@ class Lane:
             else:
                 self._forget(half)
 
-    async def _refuse(self, message: Message, answer: Answer) -> None:
+    async def _refuse(self, message: Message, answer: Answer, probe: Probe | None) -> None:
         """Refuse one message; when only refusals come, the receiver is what is broken, and all is taken back."""
         now = self._tools.wall()
+        refused = (NotificationState.REFUSED.value, now, message.due_at, message.attempts + 1)
         if self._circuit.is_open:  # it may be the message or still the receiver: another one will tell
-            self._circuit.fail(now)
-            await self._settle([message], answer, _put_back(now))
+            await self._settle([message], answer, (lambda _: refused) if probe is Probe.LAST else _put_back(now))
+            if probe is not None:
+                self._refused[message.operation_id] = message
+                await self._fail_probe(now)
             return
-        row = (NotificationState.REFUSED.value, now, message.due_at, message.attempts + 1)
-        await self._settle([message], answer, lambda _: row)
+        await self._settle([message], answer, lambda _: refused)
         self._refused[message.operation_id] = message
-        if len(self._refused) < REFUSALS:
-            return
-        await self._tools.settler.flush()
-        refused = sorted((self.lease.key[0], each.notification_id, each.round, now) for each in self._refused.values())
-        await self._tools.db.transact(lambda tx: tx.each("unrefuse", refused))
-        self._refused.clear()
-        self._circuit.open(now)
-        _log.warning("circuit_opened", why=f"{REFUSALS} orders refused in a row", **self._where)
+        if len(self._refused) >= REFUSALS:
+            self._taken_back += self._refused.values()
+            self._refused = {}
+            self._circuit.open(now)
+            _log.warning("circuit_opened", why=f"{REFUSALS} orders refused in a row", **self._where)
 
-    async def _failed(self, batch: Sequence[Message], answer: Answer) -> None:
+    async def _failed(self, batch: Sequence[Message], answer: Answer, probe: Probe | None) -> None:
         """Plan the next try. While the circuit is open nothing grows older."""
         now, pace = self._tools.wall(), self._tools.pace
-        was_open = self._circuit.is_open
-        if self._circuit.fail(now):
-            _log.warning("circuit_opened", why=answer.failure or answer.status, **self._where)
+        if self._circuit.is_open:
+            await self._settle(batch, answer, _put_back(now))
+            if probe is not None:  # or the circuit opened while this call was under way, and knows enough
+                await self._fail_probe(now)
+            return
 
         def row(message: Message) -> Fate:
             due = next_due(message.attempts + 1, now, pace.chance(), answer.retry_after, pace.steps)
@@ -309,24 +350,33 @@ class Lane:
                 return NotificationState.DEAD.value, now, message.due_at, message.attempts + 1
             return NotificationState.PENDING.value, None, due, message.attempts + 1
 
-        await self._settle(batch, answer, _put_back(now) if was_open else row)
+        if self._circuit.fail(now):
+            _log.warning("circuit_opened", why=answer.failure or answer.status, **self._where)
+        await self._settle(batch, answer, row)
+
+    async def _fail_probe(self, now: int) -> None:
+        """Make the next probe later; after days of that the endpoint is given up."""
+        self._circuit.fail(now)
         if self._circuit.is_hopeless(now):
             await self._disable("no call has succeeded for 5 days")
 
     async def _probe(self) -> None:
-        """Try an endpoint whose circuit is open with one message."""
+        """Try an endpoint whose circuit is open with one message, best with one that it has not refused."""
         tools = self._tools
         if self._circuit.probe_at is None or tools.wall() < self._circuit.probe_at or not self._is_held():
             return
 
-        def work(tx: Transaction) -> Row | None:
+        def work(tx: Transaction) -> list[Row]:
             self._cursor = _cursor_of(tx, self.lease.key[0])
-            return tx.one("claim_probe", **self._where)
+            return tx.all("claim_probe", most=REFUSALS, **self._where)
 
-        row = await tools.db.read(work)
-        if row is not None and row[0] not in self._claimed and await self._wait_for_rate():
-            self._claimed.add(row[0])
-            await self._send([_message_of(row)])
+        rows = await self._read(work)
+        fresh = [row for row in rows if row[1] not in self._refused]
+        found = next(iter(fresh or rows), None)
+        if found is not None and await self._wait_for_rate(whole=True):
+            self._claimed.add(found[0])
+            is_last = not fresh and len(rows) < REFUSALS
+            await self._send([_message_of(found)], Probe.LAST if is_last else Probe.ONE)
 
     def _is_held(self) -> bool:
         return self._tools.monotonic() + self._tools.pace.timeout < self.lease.until
@@ -375,20 +425,41 @@ class Lane:
         await self._tools.settler.put(settlement, (lambda _: None) if keep_claims else (lambda _: self._forget(batch)))
 
     def _forget(self, batch: Sequence[Message]) -> None:
-        self._claimed.difference_update(each.notification_id for each in batch)
+        ids = [each.notification_id for each in batch]
+        self._claimed.difference_update(ids)
+        self._let_go_meanwhile.update(ids)
 
     async def _disable(self, reason: str) -> None:
         """Send nothing any more, and tell a person, once."""
         if self.endpoint.state is EndpointState.DISABLED:
             return
-        self.endpoint = msgspec.structs.replace(self.endpoint, state=EndpointState.DISABLED, reason=reason)
-        await self._tools.endpoints.disable(*self.lease.key, reason, ACTOR)
+        enabled = self.endpoint
+        self.endpoint = msgspec.structs.replace(enabled, state=EndpointState.DISABLED, reason=reason)
+        try:
+            await self._tools.endpoints.disable(*self.lease.key, reason, ACTOR)
+        except StoreUnavailable:
+            self.endpoint = enabled  # so that the next call that ends so tries again
+            raise
         _log.error("endpoint_disabled", alert=True, reason=reason, **self._where)
 
-    async def _save(self) -> None:
-        """Write down how it goes, and let go of what was claimed and not sent."""
+    def _let_go(self) -> None:
+        """Let go of what was claimed and not sent."""
         self._forget(self._ready)
         self._ready.clear()
+
+    async def _take_back(self) -> None:
+        """Let what a broken receiver refused wait again."""
+        if not self._taken_back:
+            return
+        await self._tools.settler.flush()
+        now = self._tools.wall()
+        rows = sorted((self.lease.key[0], each.notification_id, each.round, now) for each in self._taken_back)
+        await self._tools.db.transact(lambda tx: tx.each("unrefuse", rows))
+        self._taken_back = []
+
+    async def _save(self) -> None:
+        """Write down how it goes."""
+        await self._take_back()
         circuit = self._circuit
         if circuit.changed:
             await self._tools.db.transact(lambda tx: tx.run(

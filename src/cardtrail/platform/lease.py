@@ -19,10 +19,9 @@ MAX_LOOK = 500
 
 
 class Work(msgspec.Struct, frozen=True):
-    """A lane that has something to do; `is_mine` where this process holds it."""
+    """A lane that has something to do."""
 
     key: LaneKey
-    is_mine: bool
     has_chore: bool
     version: str
 
@@ -55,10 +54,13 @@ class Leases:
             )
 
         rows = await self._db.read(work)
-        return [Work((row[0], row[1]), row[2] == self.holder, bool(row[3]), row[4]) for row in rows]
+        return [Work((row[0], row[1]), bool(row[2]), row[3]) for row in rows]
 
     async def acquire(self, keys: Sequence[LaneKey]) -> list[Lease]:
-        """Lease lanes; return those that were had. A lease that ends absurdly late is from before a clock jumped."""
+        """Lease lanes; return those that were had. A lease that ends absurdly late is from before a clock jumped.
+
+        One of our own is had again: whoever asks has lost sight of it.
+        """
         if not keys:
             return []
         until = self._monotonic() + self.seconds

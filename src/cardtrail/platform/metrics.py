@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -26,6 +26,14 @@ class Metrics:
         self._attempts: Tallies = defaultdict(int)
         self._carried: Tallies = defaultdict(int)
         self._registry.register(_Deliveries(self._attempts, self._carried))
+        self.oldest = Gauge(
+            "cardtrail_oldest_pending_seconds", "Age of the notification that has waited longest, seconds",
+            registry=self._registry,
+        )  # fmt: skip
+        self.endpoints = Gauge(
+            "cardtrail_endpoints", "Endpoints, by whether they are sent to: enabled, failing, disabled", ["health"],
+            registry=self._registry,
+        )  # fmt: skip
         self.events = Counter(
             "cardtrail_events", "Events answered, by result and error code", ["result", "code"],
             registry=self._registry,

@@ -323,23 +323,17 @@ SELECT v.issuer_id, v.notification_id, v.endpoint_id, v.card_id, v.operation_id,
 FROM rows(issuer_id text, notification_id text, endpoint_id text, card_id text, operation_id text, operation text, sequence bigint, state text, lot bigint, due_at bigint, settled_at bigint, picture bytea, strict_length bigint) AS v;
 
 -- name: claim
--- What is due at an endpoint of live traffic, after a given place in the queue.
+-- What is due at an endpoint of one lot, after a given place in the queue.
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
-WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot = 0
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot = :lot
     AND due_at <= :now AND (due_at, notification_id) > (:after_due, :after_id)
 ORDER BY due_at, notification_id LIMIT :most;
 
--- name: claim_replays
--- What is to be sent again to an endpoint; live traffic goes first.
-SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
-WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot >= 1
-ORDER BY lot, due_at, notification_id LIMIT :most;
-
 -- name: claim_probe
--- The message to try an endpoint with whose circuit is open.
+-- The messages to try an endpoint with whose circuit is open, those that wait longest first.
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
-ORDER BY lot, due_at, notification_id LIMIT 1;
+ORDER BY lot, due_at, notification_id LIMIT :most;
 
 -- name: high_water
 -- The database's epoch and an issuer's newest change.
@@ -401,7 +395,7 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 -- An endpoint takes messages again: some of what waits for a later try is due now; the answer lists them.
 UPDATE notification SET due_at = :now WHERE (issuer_id, notification_id) IN (
     SELECT n.issuer_id, n.notification_id FROM notification AS n
-    WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = 0 AND n.due_at > :now
+    WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = :lot AND n.due_at > :now
     ORDER BY n.due_at, n.notification_id LIMIT :most
 ) RETURNING notification_id;
 
@@ -414,7 +408,7 @@ SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER); -- sqlite
 
 -- name: lanes_with_work
 -- Lanes that have something to do and that nobody else holds.
-SELECT l.issuer_id, l.endpoint_id, l.holder, l.chore, e.version FROM lane AS l
+SELECT l.issuer_id, l.endpoint_id, l.chore, e.version FROM lane AS l
 JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
 WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
     AND (l.chore = 1 OR (e.state = 'ENABLED' AND (
@@ -428,12 +422,21 @@ WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
         OR l.heartbeat_at <= :now)))
 LIMIT :most;
 
+-- name: lane_health
+-- How it goes in every lane: state, open circuit, and what has waited longest.
+SELECT e.state, l.probe_at, (
+    SELECT n.notification_id FROM notification AS n
+    WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'
+    ORDER BY n.notification_id LIMIT 1
+) FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+LIMIT :most;
+
 -- name: acquire_lanes
--- Lease lanes that nobody holds; the answer lists those that were had.
+-- Lease lanes that nobody else holds; the answer lists those that were had.
 UPDATE lane SET holder = v.holder, fence = lane.fence + 1, leased_until = v.leased_until
 FROM rows(issuer_id text, endpoint_id text, holder text, clock bigint, too_far bigint, leased_until bigint) AS v
 WHERE lane.issuer_id = v.issuer_id AND lane.endpoint_id = v.endpoint_id
-    AND (lane.leased_until < v.clock OR lane.leased_until > v.too_far)
+    AND (lane.holder = v.holder OR lane.leased_until < v.clock OR lane.leased_until > v.too_far)
 RETURNING lane.issuer_id, lane.endpoint_id, lane.fence;
 
 -- name: renew_lanes
@@ -506,6 +509,22 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 -- The endpoints of one issuer, or of all where it is empty.
 SELECT issuer_id, endpoint_id, state, reason, config, secret_box, version, created_at FROM endpoint
 WHERE :issuer_id = '' OR issuer_id = :issuer_id ORDER BY issuer_id, endpoint_id LIMIT :most;
+
+-- name: endpoints_in_full
+-- The endpoints of these issuers.
+SELECT e.issuer_id, e.endpoint_id, e.state, e.reason, e.config, e.secret_box, e.version, e.created_at
+FROM rows(issuer_id text) AS v, endpoint AS e WHERE e.issuer_id = v.issuer_id ORDER BY e.issuer_id, e.endpoint_id;
+
+-- name: lanes_of_issuer
+-- How it goes at an issuer's endpoints.
+SELECT endpoint_id, failures, failing_since, probe_at FROM lane WHERE issuer_id = :issuer_id ORDER BY endpoint_id;
+
+-- name: count_pending
+-- How many notifications wait for an endpoint, counted up to a limit, and the oldest of them.
+SELECT count(*), min(w.notification_id) FROM (
+    SELECT notification_id FROM notification
+    WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' ORDER BY notification_id LIMIT :most
+) AS w;
 
 -- name: save_endpoint
 -- Write what may change of an endpoint.

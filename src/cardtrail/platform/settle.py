@@ -1,7 +1,8 @@
 """Settling: what came of calls goes into the store, many calls in one transaction.
 
 A success counts whoever sent it; a failure only where the lane's fence is still the sender's. Deliveries and failures
-are two transactions, each in the order of ids: so no two writers wait for each other in a ring.
+are two transactions, each in the order of ids: so no two writers wait for each other in a ring. What came of one
+notification twice, as when a batch is split, is settled one after the other.
 """
 
 import asyncio
@@ -36,6 +37,11 @@ class Settlement(msgspec.Struct, frozen=True):
     attempt: Row
     delivered: Sequence[Row] = ()
     failed: Sequence[Row] = ()
+
+    @property
+    def settled(self) -> set[Row]:
+        """Which notifications: issuer, id."""
+        return {row[:2] for rows in (self.delivered, self.failed) for row in rows}
 
     @property
     def size(self) -> int:
@@ -87,11 +93,14 @@ class Settler:
                 done(settlement)
 
     def _next_group(self) -> list[tuple[Settlement, Done]]:
-        size, count = 0, 0
+        """Take what fits into one transaction, and no notification twice."""
+        size, count, seen = 0, 0, set[Row]()
         for settlement, _ in self._waiting:
-            if count and size + settlement.size > MAX_GROUP:
+            mine = settlement.settled
+            if count and (size + settlement.size > MAX_GROUP or not seen.isdisjoint(mine)):
                 break
             size, count = size + settlement.size, count + 1
+            seen |= mine
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         self._size -= size
         self._room.set()
@@ -104,6 +113,11 @@ class Settler:
             except StoreUnavailable as error:
                 _log.warning("not_settled_yet", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception:  # noqa: BLE001 -- what cannot be written must not take with it what can
+                _log.exception("not_settled", calls=len(group))
+                for settlement in group if len(group) > 1 else ():
+                    await self._write_patiently([settlement])
+                return
             else:
                 return
         _log.error("not_settled", calls=len(group))

@@ -1,0 +1,464 @@
+"""The deliverer on both engines, with receivers on real sockets: what goes out, what comes of it, and who may send."""
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from cardtrail.db import Row, Transaction
+from cardtrail.errors import StoreUnavailable
+from cardtrail.platform.lane import Lane
+from cardtrail.platform.ledger import Selection
+from cardtrail.platform.replay import Replay
+from cardtrail.platform.settle import Done, Settlement, Settler
+from tests.delivering import DAY, HOUR, MINUTE, SECOND, Delivering, delivering
+from tests.desk import execute
+from tests.events import event
+from tests.receiver import OK, PATIENCE, Received, Reply
+from tests.serving import ISSUER
+
+
+def later_monotonic(site: Delivering, seconds: float) -> None:
+    """Let every process's own clock go on."""
+    for process in site.processes:
+        process.ahead += seconds
+
+
+# ── lanes that break
+
+
+def test_a_lane_that_broke_is_taken_again_by_the_same_process(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: it was known as held by this process and never taken again."""
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        site.order("a")
+        with monkeypatch.context() as broken:
+            broken.setattr(Lane, "run_once", lambda _: 1 / 0)
+            site.turn()
+        assert site.states() == ["PENDING"]
+        site.turn()
+        assert receiver.calls == []  # it rests, so that it does not break all the time
+        later_monotonic(site, 60)
+        site.settle()
+        assert site.states() == ["DELIVERED"]
+
+
+def test_an_endpoint_whose_secrets_do_not_open_holds_up_no_other_and_is_tried_again(database_url: str) -> None:
+    """Was a bug: it was never tried again, not even once the right key had come."""
+    with delivering(database_url) as site:
+        lost, other = site.listening("lost"), site.listening("other")
+        execute(database_url, "CREATE TABLE kept AS SELECT endpoint_id, secret_box FROM endpoint")
+        execute(database_url, RESEAL.format("other"))
+        site.order("a")
+        site.turn()
+        assert (site.states("lost"), site.states("other")) == (["PENDING"], ["DELIVERED"])
+        execute(database_url, RESEAL.format("lost"))
+        later_monotonic(site, 60)
+        site.settle()
+        assert site.states("lost") == ["DELIVERED"]
+        assert (len(lost.calls), len(other.calls)) == (1, 1)
+
+
+RESEAL = (
+    "UPDATE endpoint SET secret_box = (SELECT secret_box FROM kept WHERE endpoint_id = '{}') WHERE endpoint_id = 'lost'"
+)
+
+
+def test_a_store_that_is_lost_in_the_middle_of_a_turn_loses_nothing_and_ends_no_lane(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: the lane was dropped, the calls that were under way with it, and never came back."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=2)
+        site.order(*"abcdefgh")
+        reads = site.desk.db.read
+        asked: list[object] = []
+
+        async def lost(work: Callable[[Transaction], Any]) -> Any:
+            asked.append(work)
+            if len(asked) > 3:
+                raise StoreUnavailable("gone")
+            return await reads(work)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(site.desk.db, "read", lost)
+            site.turn()
+        fence = site.lane()["fence"]
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+        assert site.lane()["fence"] == fence
+        assert len(receiver.calls) == 8
+
+
+def test_a_deliverer_goes_on_when_the_store_cannot_even_be_asked_whether_it_moved(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: the loop ended for good, and nobody was told."""
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        answers: list[StoreUnavailable | bool] = [StoreUnavailable("gone"), True]
+
+        def moved() -> bool:
+            answer = answers.pop(0) if len(answers) > 1 else True
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(site.desk.db, "watch", lambda: moved)
+
+        async def run() -> None:
+            running = asyncio.create_task(site.processes[0].deliverer.run())
+            await site.desk.take(event("requested", "a"))
+            await receiver.until(lambda it: it.arrived == 1)
+            await site.processes[0].deliverer.stop()
+            await running
+
+        site.desk.run(run())
+        assert site.states() == ["DELIVERED"]
+
+
+# ── claims
+
+
+class Slow:
+    """A transaction whose first look for what is due is over, but not handed over until it is let go."""
+
+    def __init__(self) -> None:
+        self.looked = threading.Event()
+        self.go = threading.Event()
+
+    def around(self, work: Callable[[Transaction], Any]) -> Callable[[Transaction], Any]:
+        def run(tx: Transaction) -> Any:
+            all_of = tx.all
+
+            def slowly(name: str, /, **parameters: object) -> list[Row]:
+                rows = all_of(name, **parameters)
+                if name == "claim" and not self.looked.is_set():
+                    self.looked.set()
+                    assert self.go.wait(PATIENCE)
+                return rows
+
+            tx.all = slowly  # type: ignore[method-assign]  # for this one transaction
+            return work(tx)
+
+        return run
+
+
+def test_what_is_settled_while_more_is_claimed_is_not_sent_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: read as pending, settled, forgotten, and then claimed once more."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=2)
+        site.order("a", "b")
+        answer_a, slow = asyncio.Event(), Slow()
+
+        async def reply(call: Received) -> Reply:
+            if call.operations[0]["cardId"] == "a":
+                await answer_a.wait()
+            return OK
+
+        receiver.reply = reply
+        read = site.desk.db.read
+
+        async def reading(work: Callable[[Transaction], Any]) -> Any:
+            return await read(slow.around(work) if receiver.calls else work)
+
+        monkeypatch.setattr(site.desk.db, "read", reading)
+
+        async def run() -> None:
+            turn = asyncio.create_task(site.processes[0].deliverer.run_once())
+            await asyncio.to_thread(slow.looked.wait, PATIENCE)
+            answer_a.set()
+            [lane] = site.processes[0].deliverer._lanes.values()
+            while lane._claimed:  # noqa: ASYNC110 - a set has no event
+                await asyncio.sleep(0.001)
+            slow.go.set()
+            await turn
+
+        site.desk.run(run())
+        assert site.states() == ["DELIVERED", "DELIVERED"]
+        assert receiver.arrived == 2
+
+
+# ── replays
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_replay_that_fails_waits_for_its_next_try_as_any_other(database_url: str, exact: bool) -> None:  # noqa: FBT001 - pytest fills it in
+    """Was a bug: a failed replay was sent again at once until it was dead."""
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        site.order("a")
+        site.settle()
+        receiver.reply = lambda _call: (503, {}, b"")
+        replay = Replay(site.desk.db, site.wall)
+        assert site.desk.run(replay.run(ISSUER, Selection(card_id="a"), exact=exact)).replayed == 1
+        site.settle()
+        [note] = site.notes()
+        assert (note.state, note.attempts, note.round, receiver.arrived) == ("PENDING", 1, 1, 2)
+        assert note.due_at >= site.desk.now + 5 * SECOND
+        site.later(7 * SECOND)
+        site.settle()
+        assert (site.notes()[0].attempts, receiver.arrived) == (2, 3)
+
+
+def test_replays_that_wait_for_a_later_try_are_due_at_once_when_the_endpoint_is_back(database_url: str) -> None:
+    """Was a bug: only live traffic was."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*"abcdefgh")
+        site.settle()
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.desk.run(Replay(site.desk.db, site.wall).run(ISSUER, Selection(endpoint_id="one")))
+        site.settle()
+        assert site.lane()["probe_at"] is not None
+        receiver.reply = lambda _call: OK
+        site.later(6 * SECOND)
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+
+
+def test_live_traffic_goes_before_replays(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*"ab")
+        site.settle()
+        replay = Replay(site.desk.db, site.wall)
+        site.desk.run(replay.run(ISSUER, Selection(card_id="a"), exact=True))
+        site.desk.run(replay.run(ISSUER, Selection(card_id="b")))
+        site.order("c")
+        site.settle()
+        assert [each["cardId"] for each in receiver.delivered[2:]] == ["c", "b", "a"]
+
+
+# ── settling
+
+
+def test_what_came_of_a_message_in_several_calls_is_settled_in_their_order(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: settled together, PostgreSQL took one of the results at random, and counts went back on both."""
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=4, concurrency=1)
+        site.order(*"abcd")
+        receiver.reply = refusing("b")
+        write, group = Settler._write, Settler._next_group
+        waiting = threading.Event()
+
+        async def slowly(settler: Settler, settlements: Sequence[Settlement]) -> None:
+            if not waiting.is_set():  # the first is held back until all others wait
+                await receiver.until(lambda it: len(it.calls) == 5)
+                waiting.set()
+            await write(settler, settlements)
+
+        monkeypatch.setattr(Settler, "_write", slowly)
+        groups: list[int] = []
+
+        def grouped(settler: Settler) -> list[tuple[Settlement, Any]]:
+            taken = group(settler)
+            groups.append(len(taken))
+            return taken
+
+        monkeypatch.setattr(Settler, "_next_group", grouped)
+        site.settle()
+        found = {note.card_id: (note.state, note.attempts, len(note.attempt_ids.split())) for note in site.notes()}
+        assert found == {
+            "a": ("DELIVERED", 1, 3), "b": ("REFUSED", 1, 3), "c": ("DELIVERED", 1, 2), "d": ("DELIVERED", 1, 2),
+        }  # fmt: skip
+        assert len(site.tries()) == sum(groups) == 5
+
+
+def test_a_result_that_cannot_be_settled_takes_no_other_with_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: one such result ended the settler, and what was claimed was never sent again."""
+    with delivering(database_url) as site:
+        site.listening(concurrency=4)
+        site.order(*"abcd")
+        settle = Settler.put
+
+        async def spoilt(settler: Settler, settlement: Settlement, done: Done) -> None:
+            bad = "a" in {note.card_id for note in site.notes() if note.notification_id == settlement.delivered[0][1]}
+            attempt = (*settlement.attempt[:4], 0, *settlement.attempt[5:]) if bad else settlement.attempt
+            await settle(settler, msgspec.structs.replace(settlement, attempt=attempt), done)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Settler, "put", spoilt)
+            site.turn()
+        assert {note.card_id: note.state for note in site.notes()} == {
+            "a": "PENDING", "b": "DELIVERED", "c": "DELIVERED", "d": "DELIVERED",
+        }  # fmt: skip
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+
+
+def test_results_that_the_store_does_not_take_are_sent_again_and_never_lost(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        site.order("a", "b")
+
+        async def lost(_settler: Settler, _group: Sequence[Settlement]) -> None:
+            raise StoreUnavailable("gone")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("cardtrail.platform.settle.RETRY_SECONDS", 0.0)
+            broken.setattr(Settler, "_write", lost)
+            site.turn()
+        assert site.states() == ["PENDING", "PENDING"]
+        site.settle()
+        assert site.states() == ["DELIVERED", "DELIVERED"]
+        ids = [call.headers["webhook-id"] for call in receiver.calls]
+        assert sorted(ids) == sorted([*set(ids), *set(ids)])
+        assert len(ids) == 4
+
+
+# ── refusals
+
+
+def cards(number: int) -> list[str]:
+    """Return the names of so many cards."""
+    return [f"card-{n:04}" for n in range(number)]
+
+
+def refusing(*bad: str, status: int = 400) -> Callable[[Received], Reply]:
+    """Return what a receiver answers that refuses every call with one of these cards in it."""
+
+    def reply(call: Received) -> Reply:
+        return (status, {}, b"bad card") if {each["cardId"] for each in call.operations} & set(bad) else OK
+
+    return reply
+
+
+@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize(("size", "number", "bad"), [(1, 4, 1), (2, 5, 2), (7, 30, 5), (100, 250, 6), (1000, 1100, 3)])
+def test_only_what_fails_alone_is_refused_and_its_neighbours_are_delivered(
+    database_url: str, status: int, size: int, number: int, bad: int
+) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=size, rate=10_000)
+        site.order(*cards(number))
+        broken = set(random.Random(size).sample(cards(number), bad))
+        receiver.reply = refusing(*broken, status=status)
+        site.settle()
+        refused = {note.card_id for note in site.notes() if note.state == "REFUSED"}
+        delivered = {note.card_id for note in site.notes() if note.state == "DELIVERED"}
+        assert refused == broken
+        assert delivered == set(cards(number)) - broken
+        assert {each["cardId"] for each in receiver.delivered} == delivered
+        assert max(len(call.operations) for call in receiver.calls) <= size
+        assert receiver.bad_signatures == 0
+        assert receiver.arrived <= number / size + 1 + bad * 2 * (size.bit_length() + 1)
+        known = {each.attempt_id for each in site.tries()}
+        for note in site.notes():
+            tried = note.attempt_ids.split()
+            assert set(tried) <= known
+            assert note.attempts == 1, "calls that were split do not count"
+            assert len(tried) == sum(1 for call in receiver.calls if note.card_id in _cards_of(call))
+
+
+def _cards_of(call: Received) -> set[str]:
+    return {each["cardId"] for each in call.operations}
+
+
+@pytest.mark.parametrize("size", [1, 10, 1000])
+def test_a_receiver_that_refuses_everything_loses_nothing_and_is_not_hammered(database_url: str, size: int) -> None:
+    """Was a bug: what was refused while the rest was being taken back stayed refused."""
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=size, concurrency=8, rate=10_000)
+        site.order(*cards(200))
+        receiver.reply = lambda _call: (400, {}, b"no")
+        site.settle()
+        assert set(site.states()) == {"PENDING"}
+        assert site.lane()["probe_at"] is not None
+        asked = receiver.arrived
+        assert asked <= 20 + 8 * 2 * (size.bit_length() + 1)
+        site.settle_for(HOUR, 10 * SECOND)
+        assert receiver.arrived - asked <= 30
+        assert set(site.states()) == {"PENDING"}
+        receiver.reply = lambda _call: OK
+        site.settle_for(10 * MINUTE, MINUTE)
+        assert set(site.states()) == {"DELIVERED"}
+        assert {each["cardId"] for each in receiver.delivered} == set(cards(200))
+
+
+def test_one_bad_message_does_not_keep_a_circuit_open(database_url: str) -> None:
+    """Was a bug: the probes took the one that waits longest by its due time, always the same that is refused."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order("bad", "good", "fine")
+        receiver.reply = lambda _call: (503, {"retry-after": "7200"}, b"")
+        site.settle()
+        site.later(3 * HOUR)
+        site.settle()
+        assert site.lane()["probe_at"] is not None
+        receiver.reply = refusing("bad")
+        site.settle_for(HOUR, 10 * MINUTE)
+        assert [(note.card_id, note.state) for note in sorted(site.notes(), key=lambda each: each.card_id)] == [
+            ("bad", "REFUSED"), ("fine", "DELIVERED"), ("good", "DELIVERED"),
+        ]  # fmt: skip
+        assert site.lane()["probe_at"] is None
+
+
+def test_a_message_that_is_refused_alone_as_all_that_waits_ends_refused_and_not_as_a_failing_endpoint(
+    database_url: str,
+) -> None:
+    """Was a bug: with nothing else to try, the circuit stayed open and asked with it for ever."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order("bad")
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.settle_for(20 * MINUTE, MINUTE)
+        assert site.lane()["probe_at"] is not None
+        receiver.reply = refusing("bad")
+        site.settle_for(HOUR, 10 * MINUTE)
+        assert site.states() == ["REFUSED"]
+        site.order("good")
+        site.settle_for(HOUR, 10 * MINUTE)
+        assert site.states() == ["REFUSED", "DELIVERED"]
+        assert site.lane()["probe_at"] is None
+
+
+def test_a_receiver_that_refuses_everything_for_five_days_is_given_up(database_url: str) -> None:
+    """Was a bug: refusals never counted, so it was asked for ever and nobody was told."""
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=50)
+        site.order(*cards(30))
+        receiver.reply = lambda _call: (400, {}, b"no")
+        site.settle_for(5 * DAY - HOUR, 20 * MINUTE)
+        assert site.state() == "ENABLED"
+        site.settle_for(2 * HOUR, 20 * MINUTE)
+        assert site.state() == "DISABLED"
+        assert set(site.states()) == {"WITHHELD"}
+
+
+# ── the circuit
+
+
+def test_calls_that_were_under_way_when_the_circuit_opened_do_not_put_off_the_first_probe(database_url: str) -> None:
+    """Was a bug: each of them counted as a probe that failed."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=32)
+        site.order(*cards(64))
+        all_here = asyncio.Event()
+
+        async def reply(_call: Received) -> Reply:
+            if receiver.under_way == 32:
+                all_here.set()
+            await all_here.wait()
+            return 503, {}, b""
+
+        receiver.reply = reply
+        site.settle()
+        lane = site.lane()
+        assert receiver.arrived == 32
+        assert lane["failures"] == 5
+        assert lane["probe_at"] <= site.desk.now + 6 * SECOND
