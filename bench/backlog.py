@@ -1,19 +1,16 @@
 """Notifications that wait in a store: endpoints registered as an operator would, rows put straight into the table."""
 
-import asyncio
+import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench import cards
 from bench.child import VoidError
-from bench.prepare import SEQUENCE, Filling, fill, operation_of
+from bench.prepare import SEQUENCE, Filling, fill, operation_of, register_endpoint
 from cardtrail.db import Row
-from cardtrail.platform.box import box_of
-from cardtrail.platform.endpoint import MAX_RATE, Config, Endpoint, Secrets
-from cardtrail.platform.endpoints import Endpoints
+from cardtrail.platform.endpoint import MAX_RATE, Config
 from cardtrail.platform.outbox import new_ids
-from cardtrail.platform.store import open_store
 from cardtrail.protocol.codec import picture_of
 from tests.desk import connected
 
@@ -25,12 +22,8 @@ PATIENCE = 180.0
 """Longest wait for a backlog to be settled, seconds."""
 LOOK_SECONDS = 0.01
 """Pause between two looks whether anything is still pending."""
-_PENDING = "SELECT 1 FROM notification WHERE issuer_id = '{issuer}' AND endpoint_id = '{endpoint}' AND state = 'PENDING' LIMIT 1"
-
-
-def wall() -> int:
-    """Return process time, µs."""
-    return time.time_ns() // 1_000
+_PENDING = """SELECT 1 FROM notification
+WHERE issuer_id = '{issuer}' AND endpoint_id = '{endpoint}' AND state = 'PENDING' LIMIT 1"""
 
 
 @dataclass(frozen=True)
@@ -42,14 +35,8 @@ class Backlog:
 
     def register(self, endpoint_id: str, target: str, *, batch_size: int = 1, concurrency: int = 64) -> None:
         """Register an endpoint whose rate is the highest there is: it is kept, but must not be what is measured."""
-        db = open_store(self.url)
-        try:
-            endpoints = Endpoints(db, box_of(self.secret_key_file, self.url), wall)
-            config = Config(url=target, batch_size=batch_size, rate=MAX_RATE, concurrency=concurrency)
-            endpoint = Endpoint(issuer_id=cards.ISSUER_ID, endpoint_id=endpoint_id, config=config)
-            asyncio.run(endpoints.add(endpoint, Secrets(), "operator:bench"))
-        finally:
-            db.close()
+        config = Config(url=target, batch_size=batch_size, rate=MAX_RATE, concurrency=concurrency)
+        register_endpoint(self.url, self.secret_key_file, endpoint_id, config)
 
     def refill(self, counts: dict[str, int]) -> None:
         """Empty ledger and outbox, then let so many notifications wait for each endpoint."""
@@ -59,13 +46,13 @@ class Backlog:
             run("UPDATE lane SET holder = '', leased_until = 0, failures = 0, failing_since = NULL, probe_at = NULL")
         fill(self.url, [Filling("notification", COLUMNS, _rows(counts))])
 
-    def await_settled(self, endpoint_ids: Sequence[str], is_running: Callable[[], bool]) -> float:
+    def await_settled(self, endpoint_ids: Sequence[str], process: subprocess.Popen[bytes]) -> float:
         """Wait until nothing waits for these endpoints; return when that was, monotonic s. Raises VoidError."""
         give_up = time.monotonic() + PATIENCE
         with connected(self.url) as run:
             for endpoint_id in endpoint_ids:
                 while run(_PENDING.format(issuer=cards.ISSUER_ID, endpoint=endpoint_id)):
-                    if time.monotonic() > give_up or not is_running():
+                    if time.monotonic() > give_up or process.poll() is not None:
                         raise VoidError(f"not settled within {PATIENCE:.0f} s, or the deliverer has ended")
                     time.sleep(LOOK_SECONDS)
         return time.monotonic()
@@ -85,7 +72,7 @@ class Backlog:
 
 def _rows(counts: dict[str, int]) -> Iterator[Row]:
     """Yield a row for each notification, those of the endpoints mixed as they would come in."""
-    now = wall()
+    now = time.time_ns() // 1_000
     new_id = new_ids(now)
     left = dict(counts)
     number = 0

@@ -1,6 +1,7 @@
 """The HTTP client alone, without a store: 64 tasks that post one body again and again. A process of its own.
 
-`bare` is pyreqwest as its manual shows it, `egress` is our way out around it. Prints calls a second.
+`bare` is pyreqwest as its manual shows it, `egress` is our way out around it. Prints calls a second, and the CPU time
+of a call in µs.
 """
 
 import argparse
@@ -28,8 +29,9 @@ Post = Callable[[], Awaitable[int | None]]
 """Makes one call; returns its status."""
 
 
-async def calls_a_second(post: Post, seconds: float) -> float:
-    """Return how many calls a second all tasks together make. Raises VoidError for any status but 204."""
+async def calls_a_second(post: Post, seconds: float) -> tuple[float, float]:
+    """Return calls a second of all tasks together, and CPU µs of a call. Raises VoidError for any status but 204."""
+    worked = time.process_time()
     end = time.perf_counter() + seconds
 
     async def work() -> int:
@@ -41,10 +43,11 @@ async def calls_a_second(post: Post, seconds: float) -> float:
             count += 1
         return count
 
-    return sum(await asyncio.gather(*(work() for _ in range(CONNECTIONS)))) / seconds
+    calls = sum(await asyncio.gather(*(work() for _ in range(CONNECTIONS))))
+    return calls / seconds, (time.process_time() - worked) * 1e6 / max(calls, 1)
 
 
-async def _measure(client: str, url: str, body: bytes, seconds: float) -> float:
+async def _measure(client: str, url: str, body: bytes, seconds: float) -> tuple[float, float]:
     async with AsyncExitStack() as stack:
         if client == "egress":
             egress = Egress(allow=networks_of("127.0.0.0/8"), allow_http=True)
@@ -63,11 +66,12 @@ async def _through(egress: Egress, url: str, body: bytes) -> int | None:
     return (await egress.post("bench", url, _HEADERS, body)).status
 
 
-def client_load(client: str, port: int, size: int, seconds: float) -> float:
-    """Return the calls a second of a client in a process on the server's core. Raises VoidError."""
+def client_load(client: str, port: int, size: int, seconds: float) -> tuple[float, float]:
+    """Return calls a second and CPU µs of a call, of a client on the server's core. Raises VoidError."""
     options = ["--client", client, "--port", str(port), "--size", str(size), "--seconds", str(seconds)]
     command = pinned([sys.executable, "-m", "bench.client_load", *options], SERVER_CORE)
-    return float(output_of(command, {}, seconds + 30).splitlines()[-1])
+    rate, cpu = output_of(command, {}, seconds + 30).split()[-2:]
+    return float(rate), float(cpu)
 
 
 if __name__ == "__main__":
@@ -78,8 +82,7 @@ if __name__ == "__main__":
     _parser.add_argument("--seconds", type=float, default=5)
     _given = _parser.parse_args()
     try:
-        print(uvloop.run(_measure(
-            _given.client, f"http://127.0.0.1:{_given.port}{PATH}", b"x" * _given.size, _given.seconds
-        )))  # fmt: skip
+        _url = f"http://127.0.0.1:{_given.port}{PATH}"
+        print(*uvloop.run(_measure(_given.client, _url, b"x" * _given.size, _given.seconds)))
     except (VoidError, OSError) as reason:
         sys.exit(str(reason))

@@ -3,8 +3,9 @@
 import argparse
 import asyncio
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import uvloop
 
 from bench.child import SERVER_CORE, pinned, running
 from bench.servers import ROOT
-from cardtrail.platform.app import deliverer_of
+from cardtrail.platform.app import deliverer_of, tune
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoints import Endpoints
@@ -27,6 +28,7 @@ EGRESS = {"CARDTRAIL_EGRESS_HTTP": "true", "CARDTRAIL_EGRESS_ALLOW": "127.0.0.0/
 
 async def deliver(settings: Settings) -> None:
     """Deliver until the process is told to stop."""
+    tune()
     db = open_store(settings.database)
     endpoints = Endpoints(db, box_of(settings.secret_key_file, settings.database), wall_clock)
     deliverer = deliverer_of(settings, db, endpoints, Metrics().attempted)
@@ -40,11 +42,11 @@ async def deliver(settings: Settings) -> None:
 
 
 @contextmanager
-def delivering(url: str, secret_key_file: str, log: Path) -> Iterator[Callable[[], bool]]:
-    """Run a deliverer on the server's core while the block lasts; yield whether it still runs."""
+def delivering(url: str, secret_key_file: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a deliverer on the server's core while the block lasts."""
     command = [sys.executable, "-m", "bench.deliver", "--database", url, "--secret-key-file", secret_key_file]
     with running(pinned(command, SERVER_CORE), log, cwd=ROOT) as process:
-        yield lambda: process.poll() is None
+        yield process
 
 
 if __name__ == "__main__":

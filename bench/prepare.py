@@ -1,12 +1,13 @@
 """Fills cardtrail's own databases: orders with pictures by its codec, and the two parties that call.
 
-`python -m bench.prepare URL ORDERS FOLDER`; the parties' keys are kept in FOLDER.
+`python -m bench.prepare URL ORDERS FOLDER`; the parties' keys are kept in FOLDER. With `--endpoint` the issuer is
+notified there.
 The orders go in past ingest, which would take minutes, and come without their events, like orders that were sealed.
 """
 
+import argparse
 import asyncio
 import sqlite3
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from bench.story import CARRIER_SOURCE, SITE
 from cardtrail.core.operation import Details, Operation, PictureOfShipment
 from cardtrail.core.status import OperationStatus, ProductionStatus, ShipmentStatus
 from cardtrail.db import Database, Row
+from cardtrail.platform.box import box_of
+from cardtrail.platform.endpoint import MAX_RATE as ENDPOINT_RATE
+from cardtrail.platform.endpoint import Config, Endpoint, Secrets
+from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.parties import MAX_RATE, Parties, PartyKind, Rights, new_party
 from cardtrail.platform.store import open_store
 from cardtrail.protocol.codec import answer_of, etag_of, picture_of
@@ -154,5 +159,27 @@ def prepare(url: str, orders: int, folder: Path) -> None:
     fill(url, fillings(orders))
 
 
+def register_endpoint(url: str, secret_key_file: str, endpoint_id: str, config: Config) -> None:
+    """Register an endpoint of the issuer, as an operator would."""
+    db = open_store(url)
+    try:
+        endpoints = Endpoints(db, box_of(secret_key_file, url), lambda: time.time_ns() // 1_000)
+        endpoint = Endpoint(issuer_id=cards.ISSUER_ID, endpoint_id=endpoint_id, config=config)
+        asyncio.run(endpoints.add(endpoint, Secrets(), "operator:bench"))
+    finally:
+        db.close()
+
+
 if __name__ == "__main__":
-    prepare(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    _parser = argparse.ArgumentParser(prog="python -m bench.prepare", description=__doc__)
+    _parser.add_argument("url")
+    _parser.add_argument("orders", type=int)
+    _parser.add_argument("folder", type=Path)
+    _parser.add_argument("--endpoint", default="", help="base URL of a receiver")
+    _parser.add_argument("--batch-size", type=int, default=1)
+    _parser.add_argument("--secret-key-file", default="")
+    _given = _parser.parse_args()
+    prepare(_given.url, _given.orders, _given.folder)
+    if _given.endpoint:
+        _config = Config(url=_given.endpoint, batch_size=_given.batch_size, rate=ENDPOINT_RATE)
+        register_endpoint(_given.url, _given.secret_key_file, "main", _config)

@@ -1,14 +1,15 @@
 """A receiver that must be far faster than what it measures: it reads a POST's length, counts, and answers 204.
 
 `python -m bench.sink --port N`, a process of its own. `--remember` notes when each card's notification came, `--delay`
-answers so many seconds late. `GET /` answers what was counted since it was asked last, as JSON. It checks no
-signature: tests do.
+answers so many seconds late. `GET /` answers what was counted, as JSON, and `DELETE /` also counts anew from then on.
+It checks no signature: tests do.
 """
 
 import argparse
 import asyncio
 import json
 import re
+import subprocess
 import sys
 import time
 import urllib.request
@@ -20,11 +21,11 @@ from typing import cast
 
 import uvloop
 
-from bench.child import LOAD_CORE, NotMeasuredError, free_port, pinned, running
+from bench.child import LOAD_CORE, NotMeasuredError, VoidError, free_port, pinned, running
 from bench.servers import ROOT, send
 
 START_UP = 20.0
-"""Longest wait for the receiver's first answer, seconds."""
+"""Longest wait for the receiver's first answer, and for the first call there, seconds."""
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 _CARD = re.compile(rb'"cardId":"([^"]+)"')
@@ -63,8 +64,8 @@ class Receiving(asyncio.Protocol):
             whole = end + int(data[length + 7 : data.index(b"\r", length)]) if length >= 0 else end
             if whole > len(data):
                 break
-            if data[at] == 71:  # G
-                self._tell()
+            if data.startswith((b"GET", b"DEL"), at):
+                self._tell(anew=data.startswith(b"D", at))
             else:
                 calls += 1
                 if self._remember:
@@ -87,9 +88,10 @@ class Receiving(asyncio.Protocol):
         for card in _CARD.findall(body):
             self._board[0].arrivals.setdefault(card.decode(), now)
 
-    def _tell(self) -> None:
+    def _tell(self, *, anew: bool) -> None:
         told = json.dumps(self._board[0].__dict__).encode()
-        self._board[0] = Tally()
+        if anew:
+            self._board[0] = Tally()
         self._transport.write(_HEAD % (len(told), told))
 
 
@@ -111,19 +113,30 @@ class Sink:
     """A receiver that runs."""
 
     port: int
+    process: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
         """The base URL of an endpoint that ends here."""
         return f"http://127.0.0.1:{self.port}"
 
-    def tally(self) -> Tally:
-        """Return what came since this was asked last. Raises NotMeasuredError."""
+    def tally(self, *, anew: bool = False) -> Tally:
+        """Return what came since it was last counted `anew`. Raises NotMeasuredError."""
+        request = urllib.request.Request(self.url, method="DELETE" if anew else "GET")  # noqa: S310 - our own receiver
         try:
-            _, body = send(urllib.request.Request(self.url))
+            _, body = send(request)
         except OSError as error:
             raise NotMeasuredError(f"the receiver does not answer: {error}") from None
         return Tally(**json.loads(body))
+
+    def await_first(self, process: subprocess.Popen[bytes]) -> float:
+        """Wait for the first call of a process; return when it was there, monotonic s. Raises VoidError."""
+        give_up = time.monotonic() + START_UP
+        while not (first := self.tally().first):
+            if time.monotonic() > give_up or process.poll() is not None:
+                raise VoidError("nothing was sent")
+            time.sleep(0.02)
+        return first
 
 
 @contextmanager
@@ -131,8 +144,8 @@ def sink(log: Path, *options: str) -> Iterator[Sink]:
     """Run a receiver on the load generator's core while the block lasts. Raises NotMeasuredError."""
     port = free_port()
     command = pinned([sys.executable, "-m", "bench.sink", "--port", str(port), *options], LOAD_CORE)
-    with running(command, log, cwd=ROOT):
-        made = Sink(port)
+    with running(command, log, cwd=ROOT) as process:
+        made = Sink(port, process)
         _await_answer(made)
         yield made
 

@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
-from itertools import islice
 
 import msgspec
 import structlog
@@ -104,6 +103,7 @@ class Lane:
         self._circuit: Circuit
         self._bucket: Bucket
         self._is_loaded = False
+        self._new_attempt_id: Callable[[], str]
         self._chore = False
         self._heartbeat_at: int | None = None
 
@@ -148,6 +148,7 @@ class Lane:
         """Do what there is to do now, for a slice of time; return how many rows were moved or settled."""
         self._done = 0
         self._place = (-1, "")
+        self._new_attempt_id = new_ids(self._tools.wall())
         self._stop_at = self._tools.monotonic() + SLICE
         self._dry_until = 0.0
         try:
@@ -199,8 +200,9 @@ class Lane:
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         try:
-            while self._workers <= self._circuit.window and self._may_send() and (batch := await self._next_batch()):
-                if not await self._wait_for_rate():
+            while self._workers <= self._circuit.window and self._may_send() and (self._ready or await self._refill()):
+                batch = self._next_batch()
+                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate():
                     self._ready.extendleft(reversed(batch))
                     return
                 await self._send(batch)
@@ -229,18 +231,16 @@ class Lane:
 
     # ── claiming ──
 
-    async def _next_batch(self) -> list[Message]:
-        if not self._ready and not await self._refill():
-            return []
-        size, ready = 0, self._ready
+    def _next_batch(self) -> list[Message]:
+        """Take what goes into one call; nothing where nothing is ready."""
+        ready, batch, size = self._ready, list[Message](), 0
         most = 1 if self._circuit.is_open else self.endpoint.config.batch_size
-        count = 0
-        for message in islice(ready, most):
-            size += len(message.picture) + 1
-            if count and size > MAX_BODY:
+        while ready and len(batch) < most:
+            size += len(ready[0].picture) + 1
+            if batch and size > MAX_BODY:
                 break
-            count += 1
-        return [ready.popleft() for _ in range(count)]
+            batch.append(ready.popleft())
+        return batch
 
     async def _refill(self) -> bool:
         """Claim what is due, live traffic first; return whether there is any. One asks for all who wait."""
@@ -422,17 +422,19 @@ class Lane:
         """Hand over what came of a call: all delivered, or what becomes of each."""
         now = self._tools.wall()
         issuer_id, endpoint_id = self.lease.key
-        attempt_id = new_ids(now)()
+        attempt_id = self._new_attempt_id()
         attempt = (
             issuer_id, attempt_id, endpoint_id, now - round(answer.seconds * 1_000_000), len(batch), answer.status,
             answer.failure, round(answer.seconds * 1_000), self._caller.shown(answer),
         )  # fmt: skip
-        keys = [(issuer_id, each.notification_id, each.round, attempt_id) for each in batch]
         if failed is None:
-            settlement = Settlement(attempt, delivered=[(*key, now) for key in keys])
+            rows: list[Row] = [(issuer_id, each.notification_id, each.round, attempt_id, now) for each in batch]
+            settlement = Settlement(attempt, delivered=rows)
         else:
-            rows = [(*key, self.lease.fence, *failed(each)) for key, each in zip(keys, batch, strict=True)]
-            settlement = Settlement(attempt, failed=rows)
+            settlement = Settlement(attempt, failed=[
+                (issuer_id, each.notification_id, each.round, attempt_id, self.lease.fence, *failed(each))
+                for each in batch
+            ])  # fmt: skip
         self._done += len(batch)
         await self._tools.settler.put(settlement, (lambda _: None) if keep_claims else (lambda _: self._forget(batch)))
 
