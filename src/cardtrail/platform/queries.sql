@@ -583,6 +583,12 @@ SELECT a.attempt_id, a.at, a.carried, a.http_status, a.failure, a.ms, a.answer
 FROM rows(issuer_id text, attempt_id text) AS v, attempt AS a
 WHERE a.issuer_id = v.issuer_id AND a.attempt_id = v.attempt_id;
 
+-- name: lock_counter
+-- Let no change of an issuer come between what is read here and what is written.
+SELECT change_no FROM issuer_counter WHERE issuer_id = :issuer_id
+FOR UPDATE -- postgres
+;
+
 -- name: sent_of_orders
 -- Every notification of these orders to these endpoints.
 SELECT n.notification_id, n.endpoint_id, n.card_id, n.operation_id, n.sequence, n.state, n.lot, n.round, n.attempt_ids
