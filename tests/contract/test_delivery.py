@@ -1,26 +1,32 @@
 """The deliverer on both engines, with receivers on real sockets: what goes out, what comes of it, and who may send."""
 
 import asyncio
+import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from cardtrail.db import Row, Transaction
 from cardtrail.errors import StoreUnavailable
+from cardtrail.platform.audit import list_audit
+from cardtrail.platform.endpoint import Secrets
+from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lane import Lane
 from cardtrail.platform.ledger import Selection
 from cardtrail.platform.limit import Bucket
 from cardtrail.platform.replay import Replay
 from cardtrail.platform.settle import Done, Settlement, Settler
-from tests.delivering import DAY, HOUR, MINUTE, SECOND, Delivering, delivering
+from cardtrail.protocol.cursor import decode_cursor
+from tests.delivering import DAY, HOUR, MINUTE, SECOND, Delivering, delivering, signed_by
 from tests.desk import execute
 from tests.events import event
-from tests.receiver import OK, PATIENCE, Received, Reply
+from tests.receiver import OK, PATIENCE, Received, Receiver, Reply
 from tests.serving import ISSUER
 
 
@@ -552,3 +558,213 @@ def test_the_rate_holds_when_the_lane_changes_hands(database_url: str, monkeypat
         assert len(receiver.calls) == len(granted) == 10
         for place in range(1, 10):
             assert granted[place] - granted[0] >= (place - 0.5) * 0.2 - 0.001, "more than 5 a second and half a call"
+
+
+# ── heartbeats
+
+
+def beats(receiver: Receiver) -> list[Received]:
+    """Return the calls without operations."""
+    return [call for call in receiver.calls if not call.operations]
+
+
+def test_a_heartbeat_comes_when_nothing_was_sent_for_so_long_and_tells_the_newest_change(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(heartbeat_minutes=5)
+        site.order("a", stages=3)
+        site.settle()
+        site.later(5 * MINUTE - SECOND)
+        site.settle()
+        assert beats(receiver) == []
+        site.later(SECOND)
+        site.settle()
+        [beat] = beats(receiver)
+        cursor = decode_cursor(json.loads(beat.body)["cardtrail"]["cursor"])
+        assert (cursor.issuer_id, cursor.number) == (ISSUER, 3)
+        assert json.loads(beat.body)["operations"] == []
+        assert signed_by(site.secrets["one"], beat)
+        site.settle_for(20 * MINUTE, MINUTE)
+        assert len(beats(receiver)) == 5
+        assert len({call.headers["webhook-id"] for call in receiver.calls}) == 6
+        assert receiver.bad_signatures == 0
+        assert len(site.tries()) == 1, "a heartbeat is no attempt"
+
+
+def test_a_heartbeat_is_put_off_by_what_was_sent_whoever_sent_it(database_url: str) -> None:
+    """Was a bug: only the process that had sent knew, and only as long as it held the lane."""
+    with delivering(database_url) as site:
+        receiver = site.listening(heartbeat_minutes=5)
+        other = site.another()
+        for process in (site.processes[0], other, site.processes[0]):
+            site.later(4 * MINUTE)
+            site.order(f"card-{len(receiver.calls)}")
+            site.settle(process)
+            process.ahead += 10
+            site.turn(process)  # nothing to do: the lane is let go
+            assert site.lane()["holder"] == ""
+        site.later(4 * MINUTE)
+        for process in (other, site.processes[0]):
+            site.settle(process)
+        assert beats(receiver) == []
+        site.later(MINUTE)
+        site.settle(other)
+        assert len(beats(receiver)) == 1
+
+
+def test_what_comes_of_a_heartbeat_touches_neither_ledger_nor_circuit(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(heartbeat_minutes=1)
+        replies: list[Reply] = [(status, {}, b"no") for status in (400, 401, 404, 410, 413, 500, 503)]
+        receiver.reply = lambda _call: replies[receiver.arrived % len(replies)]
+        site.settle_for(14 * MINUTE, MINUTE)
+        assert len(beats(receiver)) == 14
+        lane = site.lane()
+        assert (lane["failures"], lane["failing_since"], lane["probe_at"]) == (0, None, None)
+        assert (site.tries(), site.state()) == ([], "ENABLED")
+
+
+def test_no_heartbeat_is_sent_while_the_circuit_is_open_nor_by_a_disabled_endpoint(database_url: str) -> None:
+    """Was a bug: with an open circuit a heartbeat that was due was work, again and again, that nobody could do."""
+    with delivering(database_url) as site:
+        receiver = site.listening(heartbeat_minutes=1, concurrency=1)
+        site.order(*cards(8))
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.settle()
+        assert site.lane()["probe_at"] is not None
+        execute(database_url, "UPDATE notification SET state = 'DEAD', settled_at = 1")
+        site.later(HOUR)
+        assert site.desk.run(site.processes[0].deliverer._leases.look(site.desk.now)) == []
+        assert site.turn() == 0
+        assert beats(receiver) == []
+        site.disable()
+        site.settle()
+        site.later(HOUR)
+        assert site.settle() == 0
+        assert beats(receiver) == []
+
+
+def test_a_change_of_the_heartbeat_is_not_overwritten_by_a_turn_that_is_under_way(database_url: str) -> None:
+    """Was a bug: what the turn had loaded was written back, and the heartbeat that was just configured never came."""
+    with delivering(database_url) as site:
+        receiver = site.listening(heartbeat_minutes=0)
+        site.order("a")
+        here, answer = asyncio.Event(), asyncio.Event()
+
+        async def reply(_call: Received) -> Reply:
+            here.set()
+            await answer.wait()
+            return (503, {}, b"") if len(receiver.calls) == 0 else OK
+
+        receiver.reply = reply
+
+        async def run() -> None:
+            turn = asyncio.create_task(site.processes[0].deliverer.run_once())
+            await here.wait()
+            found = await site.endpoints.find(ISSUER, "one")
+            config = msgspec.structs.replace(found.config, heartbeat_minutes=1)
+            await site.endpoints.update(msgspec.structs.replace(found, config=config), Secrets(), "bob")
+            answer.set()
+            await turn
+
+        site.desk.run(run())
+        assert site.lane()["failures"] == 1
+        site.later(MINUTE)
+        site.settle()
+        assert (len(receiver.calls), len(beats(receiver))) == (2, 0)
+        site.later(MINUTE)
+        site.settle()
+        assert len(beats(receiver)) == 1
+
+
+# ── giving up
+
+
+def alerts(logs: list[MutableMapping[str, Any]]) -> list[str]:
+    return [line["event"] for line in logs if line.get("alert")]
+
+
+def test_an_endpoint_that_fails_for_five_days_is_disabled_with_one_alert(database_url: str) -> None:
+    with capture_logs() as logs, delivering(database_url) as site:
+        receiver = site.listening()
+        site.order("a", "b", "c")
+        receiver.reply = lambda _call: (503, {}, b"")
+        began = site.desk.now
+        while site.state() == "ENABLED" and site.desk.now < began + 6 * DAY:
+            site.settle()
+            site.later(20 * MINUTE)
+        assert began + 5 * DAY <= site.desk.now <= began + 5 * DAY + HOUR
+        site.settle()
+        assert site.states() == ["WITHHELD"] * 3
+        asked = receiver.arrived
+        site.settle_for(DAY, HOUR)
+        assert receiver.arrived == asked
+        assert alerts(logs) == ["endpoint_disabled"]
+        lines = site.desk.run(list_audit(site.desk.db))
+        assert [line.actor for line in lines if line.action == "endpoint.disable"] == ["platform"]
+        assert site.desk.run(site.endpoints.find(ISSUER, "one")).reason == "no call has succeeded for 5 days"
+        assert {note.attempts for note in site.notes()} <= {1, 2}, "while the circuit is open nothing grows older"
+        receiver.reply = lambda _call: OK
+        site.enable()
+        site.settle()
+        assert site.states() == ["DELIVERED"] * 3
+
+
+def test_days_in_which_nobody_tried_do_not_count_as_failing(database_url: str) -> None:
+    """Was a bug: after a stop of five days the first failure disabled what had failed for an hour before it."""
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        site.order(*cards(5))
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.settle_for(DAY, 5 * MINUTE)
+        assert site.lane()["failures"] > 50
+        site.later(6 * DAY)
+        site.settle_for(HOUR, 5 * MINUTE)
+        assert site.state() == "ENABLED"
+        site.settle_for(4 * DAY + HOUR, 20 * MINUTE)
+        assert site.state() == "DISABLED"
+
+
+def test_gone_disables_at_once_with_one_alert_and_its_rows_are_withheld(database_url: str) -> None:
+    with capture_logs() as logs, delivering(database_url) as site:
+        receiver = site.listening(concurrency=8, batch_size=2)
+        site.order(*cards(40))
+        all_here = asyncio.Event()
+
+        async def reply(_call: Received) -> Reply:
+            if receiver.under_way == 8:
+                all_here.set()
+            await all_here.wait()
+            return 410, {}, b"gone"
+
+        receiver.reply = reply
+        site.turn()
+        assert site.state() == "DISABLED"
+        site.settle()
+        assert set(site.states()) == {"WITHHELD"}
+        assert receiver.arrived == 8
+        assert {note.attempts for note in site.notes()} == {0}
+        assert sorted({each.http_status for each in site.tries()}, key=str) == [410]
+        assert alerts(logs) == ["endpoint_disabled"]
+        lines = site.desk.run(list_audit(site.desk.db))
+        assert [line.action for line in lines].count("endpoint.disable") == 1
+
+
+def test_an_endpoint_that_could_not_be_disabled_is_disabled_by_the_next_call(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: the lane took it for disabled, the store did not, and nothing was sent any more."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order("a", "b")
+        receiver.reply = lambda _call: (410, {}, b"")
+
+        async def lost(*_: object) -> None:
+            raise StoreUnavailable("gone")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Endpoints, "disable", lost)
+            site.turn()
+        assert site.state() == "ENABLED"
+        site.settle()
+        assert site.state() == "DISABLED"
+        assert site.states() == ["WITHHELD", "WITHHELD"]

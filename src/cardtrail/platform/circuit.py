@@ -14,7 +14,9 @@ REFUSALS = 20
 GIVE_UP = 5 * 86_400_000_000
 """How long an endpoint may fail without a success before it is disabled, µs."""
 MIN_FAILURES = 50
-"""Failed calls in a row without which an endpoint is not given up: while nobody sends, nothing fails."""
+"""Failed calls in a row without which an endpoint is not given up."""
+LAPSE = 3_600_000_000
+"""When a probe comes so much later than it should, µs, nobody tried meanwhile, and that time does not count."""
 
 ProbeAfter = Callable[[int], int]
 """Failed probes so far -> µs until the next."""
@@ -66,6 +68,8 @@ class Circuit:
         was_open = self.is_open
         self.failures += 1
         self.failing_since = self.failing_since if self.failing_since is not None else now
+        if self.probe_at is not None and now - self.probe_at > LAPSE:
+            self.failing_since += now - self.probe_at
         self.window = max(1, self.window // 2)
         self.changed = True
         if was_open or self.failures >= THRESHOLD:

@@ -180,6 +180,8 @@ class Deliverer:
 
     async def _release(self, lanes: list[Lane]) -> None:
         for lane in lanes:
+            await lane.put_off_heartbeat()
+        for lane in lanes:
             del self._lanes[lane.lease.key]
             self._last_work.pop(lane.lease.key, None)
         await self._leases.release(lane.lease for lane in lanes)

@@ -29,7 +29,7 @@ from cardtrail.platform.limit import Bucket
 from cardtrail.platform.outbox import EXACT, LIVE, REPLAY, NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
 from cardtrail.protocol.cursor import Cursor, encode_cursor
-from cardtrail.protocol.envelope import halves
+from cardtrail.protocol.envelope import FRAME, halves
 
 SLICE = 1.0
 """Seconds after which a lane stops taking batches, so that a change of its endpoint is noticed."""
@@ -104,6 +104,8 @@ class Lane:
         self._bucket: Bucket
         self._is_loaded = False
         self._new_attempt_id: Callable[[], str]
+        self._is_stopped = False
+        self._has_recovered = False
         self._chore = False
         self._heartbeat_at: int | None = None
 
@@ -141,15 +143,15 @@ class Lane:
     # ── one turn ──
 
     def stop(self) -> None:
-        """Take no further batch in this turn."""
-        self._stop_at = 0.0
+        """Take no further batch, in this turn or another one."""
+        self._is_stopped, self._stop_at = True, 0.0
 
     async def run_once(self) -> int:
         """Do what there is to do now, for a slice of time; return how many rows were moved or settled."""
         self._done = 0
         self._place = (-1, "")
         self._new_attempt_id = new_ids(self._tools.wall())
-        self._stop_at = self._tools.monotonic() + SLICE
+        self._stop_at = 0.0 if self._is_stopped else self._tools.monotonic() + SLICE
         self._dry_until = 0.0
         try:
             await self._do_chore()
@@ -164,11 +166,11 @@ class Lane:
         return self._done
 
     async def _send_what_is_due(self) -> None:
-        await self._beat()
         if self._circuit.is_open:
             await self._probe()
         if not self._circuit.is_open:
             await self._send_due()
+        await self._beat()
 
     def _cut_short(self, error: StoreUnavailable) -> None:
         """End the turn, but not the calls that are under way: what came of them is settled when the store is back."""
@@ -233,7 +235,7 @@ class Lane:
 
     def _next_batch(self) -> list[Message]:
         """Take what goes into one call; nothing where nothing is ready."""
-        ready, batch, size = self._ready, list[Message](), 0
+        ready, batch, size = self._ready, list[Message](), FRAME
         most = 1 if self._circuit.is_open else self.endpoint.config.batch_size
         while ready and len(batch) < most:
             size += len(ready[0].picture) + 1
@@ -316,9 +318,8 @@ class Lane:
         self._refused.clear()
         await self._settle(batch, answer, None)
         if closed:
+            self._has_recovered = True
             _log.info("circuit_closed", **self._where)
-            await self._tools.db.transact(lambda tx: tx.run("heal_lane", **self._where))
-            self._chore, self._circuit.changed = True, False
 
     async def _split(self, batch: Sequence[Message], answer: Answer) -> None:
         await self._settle(batch, answer, _uncounted, keep_claims=True)
@@ -399,15 +400,26 @@ class Lane:
         now = self._tools.wall()
         if not minutes or due is None or now < due or self._circuit.is_open:
             return
-        if now >= self._sent_at + minutes * MINUTE and self._is_held() and await self._wait_for_rate():
+        if now >= self._sent_at + minutes * MINUTE:
+            if not self._is_held() or not await self._wait_for_rate():
+                return
             cursor = await self._tools.db.read(lambda tx: _cursor_of(tx, self.lease.key[0]))
             answer = await self._caller.beat(cursor, now // 1_000_000, self._is_held)
             if answer is NOT_SENT:
                 return
             self._sent_at = now
             _log.info("heartbeat", status=answer.status, failure=answer.failure, **self._where)
-        self._heartbeat_at = self._sent_at + minutes * MINUTE
-        self._circuit.changed = True
+        await self.put_off_heartbeat()
+
+    async def put_off_heartbeat(self) -> None:
+        """Write down that something was sent, where that is not known; whoever holds the lane next must know it."""
+        known, later = self._heartbeat_at, self._sent_at + self.endpoint.config.heartbeat_minutes * MINUTE
+        if known is None or not self.endpoint.config.heartbeat_minutes or later <= known:
+            return
+        await self._tools.db.transact(lambda tx: tx.run(
+            "put_off_heartbeat", heartbeat_at=later, known=known, fence=self.lease.fence, **self._where
+        ))  # fmt: skip
+        self._heartbeat_at = later
 
     # ── settling ──
 
@@ -475,10 +487,13 @@ class Lane:
         """Write down how it goes."""
         await self._take_back()
         circuit = self._circuit
-        if circuit.changed:
+        if self._has_recovered and not circuit.is_open:
+            await self._tools.db.transact(lambda tx: tx.run("heal_lane", **self._where))
+            self._chore, self._has_recovered = True, False
+        elif circuit.changed:
             await self._tools.db.transact(lambda tx: tx.run(
                 "save_lane", failures=circuit.failures, failing_since=circuit.failing_since, probe_at=circuit.probe_at,
-                heartbeat_at=self._heartbeat_at, fence=self.lease.fence, **self._where,
+                fence=self.lease.fence, **self._where,
             ))  # fmt: skip
             circuit.changed = False
 
