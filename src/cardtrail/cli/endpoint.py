@@ -37,8 +37,8 @@ _OPTIONS = {
     "clientCertificate": "--client-cert-file", "ca": "--ca-file", "overlapSeconds": "--overlap-seconds",
 }  # fmt: skip
 _ONCE = (
-    "Give it to whoever runs the receiver, who verifies with it that calls come from here. It is told only now;\n"
-    "`cardtrail endpoint rotate-secret` makes another one."
+    "Give it to whoever runs the receiver: it proves that calls come from here.\n"
+    "It is told only now; `cardtrail endpoint rotate-secret` makes another one."
 )
 
 
