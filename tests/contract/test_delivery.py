@@ -5,8 +5,11 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from itertools import permutations
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -15,16 +18,17 @@ from structlog.testing import capture_logs
 from cardtrail.db import Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.audit import list_audit
-from cardtrail.platform.endpoint import Secrets
+from cardtrail.platform.endpoint import EndpointState, Secrets, Signing
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lane import Lane
 from cardtrail.platform.ledger import Selection
 from cardtrail.platform.limit import Bucket
+from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.replay import Replay
 from cardtrail.platform.settle import Done, Settlement, Settler
 from cardtrail.protocol.cursor import decode_cursor
-from tests.delivering import DAY, HOUR, MINUTE, SECOND, Delivering, delivering, signed_by
-from tests.desk import execute
+from tests.delivering import DAY, HOUR, MINUTE, SECOND, Delivering, delivering, oauth_of, signed_by
+from tests.desk import dump, execute
 from tests.events import event
 from tests.receiver import OK, PATIENCE, Received, Receiver, Reply
 from tests.serving import ISSUER
@@ -768,3 +772,630 @@ def test_an_endpoint_that_could_not_be_disabled_is_disabled_by_the_next_call(
         site.settle()
         assert site.state() == "DISABLED"
         assert site.states() == ["WITHHELD", "WITHHELD"]
+
+
+# ── what goes out
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 226, 299])
+def test_every_2xx_is_a_delivery(database_url: str, status: int) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        receiver.reply = lambda _call: (status, {}, b"")
+        site.order("a")
+        site.settle()
+        [note] = site.notes()
+        assert (note.state, note.attempts, note.settled_at) == ("DELIVERED", 1, site.desk.now)
+        [attempt] = site.tries()
+        assert note.attempt_ids.split() == [attempt.attempt_id]
+        assert (attempt.http_status, attempt.failure, attempt.carried) == (status, None, 1)
+        assert site.lane()["failures"] == 0
+
+
+def test_a_call_carries_the_stored_pictures_and_the_newest_change_and_is_signed(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=10)
+        site.order("a", "b", stages=2)
+        site.settle()
+        [call] = receiver.calls
+        rows = execute(database_url, "SELECT notification_id, picture FROM notification WHERE state = 'DELIVERED'")
+        pictures = {bytes(row[1]) for row in rows}
+        cursor = call.headers["x-cardtrail-cursor"]
+        assert call.body in {
+            b'{"operations":[%b],"cardtrail":{"cursor":"%b"}}' % (b",".join(order), cursor.encode())
+            for order in permutations(pictures)
+        }
+        assert decode_cursor(cursor).number == 4
+        assert call.path == f"/notifications/d1/v2/issuers/{ISSUER}/cards"
+        assert call.headers["content-type"] == "application/json"
+        assert signed_by(site.secrets["one"], call)
+        assert receiver.bad_signatures == 0
+
+
+def test_every_attempt_is_signed_afresh_under_the_same_id_until_what_it_carries_changes(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=2)
+        site.order("a", "b")
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.settle_for(50 * SECOND, 10 * SECOND)
+        failed = list(receiver.calls)
+        assert len(failed) >= 2
+        assert len({call.headers["webhook-id"] for call in failed}) == 1
+        assert len({call.headers["webhook-timestamp"] for call in failed}) == len(failed)
+        assert len({call.headers["webhook-signature"] for call in failed}) == len(failed)
+        assert all(signed_by(site.secrets["one"], call) for call in failed)
+        site.configure(batch_size=1)
+        receiver.reply = lambda _call: OK
+        site.settle_for(5 * MINUTE, 30 * SECOND)
+        regrouped = [call.headers["webhook-id"] for call in receiver.calls[len(failed) :]]
+        assert sorted(regrouped) == sorted(note.notification_id for note in site.notes())
+        site.desk.run(Replay(site.desk.db, site.wall).run(ISSUER, Selection(card_id="a")))
+        site.settle()
+        again = receiver.calls[-1].headers["webhook-id"]
+        assert again not in {*regrouped, failed[0].headers["webhook-id"]}
+        assert receiver.bad_signatures == 0
+
+
+def test_v1a_is_verified_with_the_public_key(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(signing=Signing.V1A)
+        assert receiver.secret.startswith("whpk_")
+        site.order("a")
+        site.settle()
+        assert receiver.calls[0].headers["webhook-signature"].startswith("v1a,")
+        assert receiver.bad_signatures == 0
+
+
+def test_a_strict_endpoint_gets_what_is_published_and_nothing_else(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(strict=True, batch_size=5)
+        receiver.secret = ""
+        site.order("a", "b")
+        site.settle()
+        [call] = receiver.calls
+        assert list(json.loads(call.body)) == ["operations"]
+        for operation in call.operations:
+            picture = site.desk.picture(operation["cardId"])
+            del picture["cardtrail"]
+            assert operation == picture
+        ours = [name for name in call.headers if name.startswith(("webhook-", "x-"))]
+        assert ours == []
+
+
+def test_a_body_stays_below_its_limit_although_the_batch_does_not(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=1000)
+        site.order(*cards(30))
+        monkeypatch.setattr("cardtrail.platform.lane.MAX_BODY", 2_000)
+        site.settle()
+        assert max(len(call.body) for call in receiver.calls) <= 2_000
+        assert max(len(call.operations) for call in receiver.calls) > 3
+        assert len(receiver.delivered) == 30
+
+
+def test_a_picture_that_is_larger_than_any_body_goes_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=1000)
+        site.order(*cards(3))
+        monkeypatch.setattr("cardtrail.platform.lane.MAX_BODY", 100)
+        site.settle()
+        assert [len(call.operations) for call in receiver.calls] == [1, 1, 1]
+
+
+# ── what comes of a failure
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503])
+def test_every_other_answer_is_tried_again_on_the_schedule(tmp_path: Path, status: int) -> None:
+    with delivering(f"sqlite:///{tmp_path}/store.db") as site:
+        receiver, elsewhere = site.listening(), site.receiver()
+        receiver.reply = lambda _call: (status, {"location": elsewhere.url}, b"sorry")
+        site.order("a")
+        site.settle()
+        [note] = site.notes()
+        assert (note.state, note.attempts) == ("PENDING", 1)
+        assert site.desk.now + 5 * SECOND <= note.due_at <= site.desk.now + 6 * SECOND
+        [attempt] = site.tries()
+        assert (attempt.http_status, attempt.failure, attempt.answer) == (status, None, "sorry")
+        assert elsewhere.arrived == 0
+
+
+def test_after_the_last_try_a_notification_is_dead_and_can_be_replayed(database_url: str) -> None:
+    steps = (SECOND, 2 * SECOND, 4 * SECOND)
+    with delivering(database_url, steps=steps) as site:
+        receiver = site.listening()
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.order("a")
+        dues = []
+        for _ in range(3):
+            site.settle()
+            [note] = site.notes()
+            dues.append(note.due_at - site.desk.now)
+            site.later(dues[-1])
+        site.settle()
+        [note] = site.notes()
+        assert (note.state, note.attempts, note.settled_at) == ("DEAD", 4, site.desk.now)
+        assert all(step <= due <= step * 1.2 for step, due in zip(steps, dues, strict=True))
+        assert note.attempt_ids.split() == [each.attempt_id for each in site.tries()]
+        receiver.reply = lambda _call: OK
+        site.desk.run(Replay(site.desk.db, site.wall).run(ISSUER, Selection(state=NotificationState.DEAD)))
+        site.settle()
+        [note] = site.notes()
+        assert (note.state, note.attempts, note.round) == ("DELIVERED", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("100", 100, 120), ("1", 5, 6), ("0", 5, 6), ("-5", 5, 6), ("soon", 5, 6), ("999999999", 86_400, 103_680),
+        ("Sun, 01 Mar 2026 00:01:40 GMT", 100, 120),
+    ],
+)  # fmt: skip
+def test_a_receiver_that_asks_for_time_gets_it_but_no_more_than_a_day(
+    tmp_path: Path, header: str, least: int, most: int
+) -> None:
+    with delivering(f"sqlite:///{tmp_path}/store.db") as site:
+        receiver = site.listening()
+        receiver.reply = lambda _call: (429, {"retry-after": header}, b"")
+        site.order("a")
+        site.settle()
+        [note] = site.notes()
+        assert least * SECOND <= note.due_at - site.desk.now <= most * SECOND
+
+
+async def forever(_call: Received) -> Reply:
+    await asyncio.Event().wait()
+    return OK
+
+
+BROKEN: dict[str, tuple[Callable[[Received], Reply | Awaitable[Reply]], int | None, str | None]] = {
+    "resets": (lambda _call: (0, {}, b""), None, "reset"),
+    "closes half-way through the head": (lambda _call: (0, {}, b"HTTP/1.1 204 No"), None, "reset"),
+    "is no server of HTTP": (lambda _call: (0, {}, b"220 smtp ready\r\n\r\n"), None, "protocol"),
+    "lies about its length": (lambda _call: (0, {}, b"HTTP/1.1 500 X\r\ncontent-length: 99\r\n\r\nabc"), None, "reset"),
+    "sends megabytes": (lambda _call: (500, {}, b"x" * 3_000_000), 500, None),
+    "hangs": (forever, None, "timeout"),
+}
+
+
+@pytest.mark.parametrize("way", list(BROKEN))
+def test_whatever_a_receiver_does_is_a_value_in_the_ledger_and_tried_again(database_url: str, way: str) -> None:
+    with delivering(database_url, timeout=1.0 if way == "hangs" else 10.0) as site:
+        receiver = site.listening()
+        reply, status, failure = BROKEN[way]
+        receiver.reply = reply
+        site.order("a")
+        site.settle()
+        [attempt] = site.tries()
+        assert (attempt.http_status, attempt.failure) in {(status, failure), (500, None)}
+        assert len(attempt.answer) <= 1_024
+        assert site.states() == ["PENDING"]
+        receiver.reply = lambda _call: OK
+        site.later(MINUTE)
+        site.settle()
+        assert site.states() == ["DELIVERED"]
+
+
+def test_an_answer_is_kept_masked_and_as_text_that_every_store_takes(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        secret = site.secrets["one"]
+        told = f"card 4111111111111111 secret {secret} nul \x00 end ".encode() + b"\xff\xfe" + b"z" * 5_000
+        receiver.reply = lambda _call: (500, {}, told)
+        site.order("a")
+        site.settle()
+        [attempt] = site.tries()
+        assert attempt.answer.startswith("card ************1111 secret *** nul \ufffd end \ufffd\ufffdzzz")
+        assert len(attempt.answer) <= 1_024
+        assert (attempt.carried, attempt.endpoint_id) == (1, "one")
+        assert 0 <= attempt.ms < 60_000
+        assert attempt.at <= site.desk.now
+
+
+# ── the issuer's own tokens
+
+
+class Bank:
+    """A receiver that is an issuer with OAuth: gives out tokens, believes some, and says aloud what it was told."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+        self.given: list[str] = []
+        self.believed: set[str] = set()
+        self.token: Reply | None = None
+        self.asked: list[Received] = []
+        receiver.reply = self.reply
+
+    def reply(self, call: Received) -> Reply:
+        told = json.dumps(dict(call.headers)).encode()
+        if call.path == "/token":
+            self.asked.append(call)
+            if self.token is not None:
+                return self.token
+            self.given.append(f"token-{len(self.given) + 1}-{'x' * 20}")
+            return 200, {}, json.dumps({"access_token": self.given[-1], "expires_in": "900"}).encode()
+        bearer = call.headers["authorization"].removeprefix("Bearer ")
+        return (200, {}, told) if bearer in self.believed or not self.believed else (401, {}, told)
+
+    @property
+    def sent(self) -> list[str]:
+        """The token of each call."""
+        calls = [call for call in self.receiver.calls if call.path != "/token"]
+        return [call.headers["authorization"].removeprefix("Bearer ") for call in calls]
+
+
+CLIENT_SECRET = "client-s3cret/with+odd=signs"
+
+
+def bank(site: Delivering, **config: Any) -> Bank:
+    receiver = site.receiver()
+    site.add(receiver.url, given=Secrets(client_secret=CLIENT_SECRET), oauth=oauth_of(receiver), **config)
+    return Bank(receiver)
+
+
+def everything_kept(site: Delivering, logs: list[MutableMapping[str, Any]]) -> str:
+    return repr(dump(site.desk.url)) + repr(logs)
+
+
+def test_one_token_serves_many_calls_and_stands_nowhere(database_url: str) -> None:
+    with capture_logs() as logs, delivering(database_url) as site:
+        issuer = bank(site, concurrency=8)
+        site.order(*cards(30))
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+        assert len(issuer.asked) == 1
+        assert set(issuer.sent) == set(issuer.given)
+        kept = everything_kept(site, logs)
+        basic = issuer.asked[0].headers["authorization"].removeprefix("Basic ")
+        for secret in (*issuer.given, CLIENT_SECRET, quote(CLIENT_SECRET, safe=""), basic):
+            assert secret not in kept
+        assert "***" in kept
+
+
+def test_a_refused_token_is_fetched_anew_once_and_then_the_schedule_applies(database_url: str) -> None:
+    with capture_logs() as logs, delivering(database_url) as site:
+        issuer = bank(site)
+        issuer.believed = {"none"}
+        site.order("a")
+        site.settle()
+        assert (len(issuer.asked), issuer.sent) == (2, issuer.given)
+        [note] = site.notes()
+        assert (note.state, note.attempts) == ("PENDING", 1)
+        assert note.due_at >= site.desk.now + 5 * SECOND
+        assert [each.http_status for each in site.tries()] == [401]
+        issuer.believed = {issuer.given[-1]}
+        site.later(10 * SECOND)
+        site.settle()
+        assert site.states() == ["DELIVERED"]
+        assert len(issuer.asked) == 2, "the second token was good after all"
+        assert not [token for token in issuer.given if token in everything_kept(site, logs)]
+
+
+def test_when_all_tokens_end_many_calls_fetch_one_new_one(database_url: str) -> None:
+    with delivering(database_url) as site:
+        issuer = bank(site, concurrency=8)
+        site.order("first")
+        site.settle()
+        issuer.believed = {f"token-2-{'x' * 20}"}
+        site.order(*cards(40))
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
+        assert len(issuer.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "failure"),
+    [
+        ((503, {}, b"down"), "token"),
+        ((200, {}, b"<html>token-9</html>"), "token"),
+        ((200, {}, b'{"access_token":"' + b"t" * 100_000 + b'"}'), "too_long"),
+        ((307, {"location": "http://127.0.0.1:9/"}, b""), "token"),
+        ((410, {}, b""), "token"),
+        ((400, {}, b'{"error":"invalid_client"}'), "token"),
+        ((0, {}, b""), "reset"),
+    ],
+    ids=["down", "garbage", "huge", "redirect", "gone", "refused", "reset"],
+)  # fmt: skip
+def test_without_a_token_nothing_is_sent_and_the_schedule_applies(tmp_path: Path, reply: Reply, failure: str) -> None:
+    with delivering(f"sqlite:///{tmp_path}/store.db") as site:
+        issuer = bank(site)
+        issuer.token = reply
+        site.order("a")
+        site.settle()
+        assert (issuer.sent, len(issuer.asked)) == ([], 1)
+        [attempt] = site.tries()
+        assert (attempt.http_status, attempt.failure) == (None, failure)
+        [note] = site.notes()
+        assert (note.state, note.attempts, site.state()) == ("PENDING", 1, EndpointState.ENABLED)
+        issuer.token = None
+        site.later(10 * SECOND)
+        site.settle()
+        assert site.states() == ["DELIVERED"]
+
+
+# ── who may send
+
+
+def test_two_processes_share_the_endpoints_and_never_one_of_them(database_url: str) -> None:
+    with delivering(database_url) as site:
+        names = [f"e{n}" for n in range(6)]
+        receivers = [site.listening(name, concurrency=2, rate=10_000) for name in names]
+        other = site.another()
+        senders: dict[str, set[str]] = {name: set() for name in names}
+
+        def watched(name: str) -> Callable[[Received], Reply]:
+            def reply(_call: Received) -> Reply:
+                senders[name].add(site.lane(name)["holder"])
+                return OK
+
+            return reply
+
+        for name, receiver in zip(names, receivers, strict=True):
+            receiver.reply = watched(name)
+        site.order(*cards(12))
+
+        async def both() -> None:
+            for _ in range(4):
+                await asyncio.gather(*(process.deliverer.run_once() for process in (site.processes[0], other)))
+
+        site.desk.run(both())
+        for name, receiver in zip(names, receivers, strict=True):
+            assert set(site.states(name)) == {"DELIVERED"}
+            assert len(receiver.calls) == 12, "nothing was sent twice"
+            assert receiver.most_under_way <= 2
+        assert all(len(each) == 1 for each in senders.values())
+        assert site.processes[0].deliverer._leases.holder != other.deliverer._leases.holder
+
+
+def test_the_lane_of_a_process_that_died_is_taken_over_and_what_was_not_settled_is_sent_again(
+    database_url: str,
+) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=2)
+        site.order(*cards(4))
+        dying, other = site.another(), site.another()
+        hang = asyncio.Event()
+
+        async def reply(_call: Received) -> Reply:
+            if not hang.is_set():
+                await hang.wait()
+            return OK
+
+        receiver.reply = reply
+
+        async def die() -> None:
+            turn = asyncio.create_task(dying.deliverer.run_once())
+            await receiver.until(lambda it: it.arrived == 2)
+            for task in dying.deliverer._running.values():
+                task.cancel()
+            turn.cancel()
+            await asyncio.gather(turn, return_exceptions=True)
+            await dying.deliverer._tools.egress.close()
+            hang.set()
+
+        site.desk.run(die())
+        site.turn(other)
+        assert set(site.states()) == {"PENDING"}
+        execute(database_url, "UPDATE lane SET leased_until = 1")
+        site.settle(other)
+        assert set(site.states()) == {"DELIVERED"}
+        assert site.lane()["fence"] == 2
+
+
+def paused(site: Delivering, receiver: Receiver, last: Reply) -> None:
+    """Let a process make a call and sleep through its lease; another one takes over before the answer comes."""
+    other = site.another()
+    answer = asyncio.Event()
+
+    async def reply(_call: Received) -> Reply:
+        if receiver.arrived == 1:
+            await answer.wait()
+            return last
+        return (500, {}, b"") if last == OK else OK
+
+    receiver.reply = reply
+
+    async def run() -> None:
+        turn = asyncio.create_task(site.processes[0].deliverer.run_once())
+        await receiver.until(lambda it: it.arrived == 1)
+        site.processes[0].ahead += 1_000
+        await asyncio.to_thread(execute, site.desk.url, "UPDATE lane SET leased_until = 1")
+        await other.deliverer.run_once()
+        answer.set()
+        await turn
+
+    site.desk.run(run())
+
+
+def test_who_slept_through_its_lease_sends_nothing_more_and_its_late_failure_changes_nothing(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order("a", "b", "c")
+        paused(site, receiver, (500, {}, b"late"))
+        assert set(site.states()) == {"DELIVERED"}
+        assert receiver.arrived == 4, "one by the first, three by the second"
+        lane = site.lane()
+        assert (lane["fence"], lane["failures"]) == (2, 0)
+        assert {note.attempts for note in site.notes()} == {1}
+        assert sorted(len(note.attempt_ids.split()) for note in site.notes()) == [1, 1, 2], "yet it is written down"
+
+
+def test_a_late_success_of_who_slept_through_its_lease_counts(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order("a")
+        paused(site, receiver, OK)
+        [note] = site.notes()
+        assert (note.state, note.settled_at) == ("DELIVERED", site.desk.now)
+        assert site.lane()["fence"] == 2
+
+
+def test_a_success_counts_although_a_newer_picture_came_meanwhile_and_a_failure_leaves_it_superseded(
+    database_url: str,
+) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=2)
+        site.order("good", "bad")
+        answer = asyncio.Event()
+
+        async def reply(call: Received) -> Reply:
+            if receiver.arrived <= 2:
+                await answer.wait()
+            return (500, {}, b"") if call.operations[0]["cardId"] == "bad" else OK
+
+        receiver.reply = reply
+
+        async def run() -> None:
+            turn = asyncio.create_task(site.processes[0].deliverer.run_once())
+            await receiver.until(lambda it: it.arrived == 2)
+            await site.desk.take(event("prepared", "good", hours=1), event("prepared", "bad", hours=1))
+            answer.set()
+            await turn
+
+        site.desk.run(run())
+        first = {note.card_id: note.state for note in site.notes() if note.sequence == 1}
+        assert first == {"good": "DELIVERED", "bad": "SUPERSEDED"}
+        assert [note.attempts for note in site.notes() if note.card_id == "bad" and note.sequence == 1] == [1]
+
+
+# ── while it runs
+
+
+def test_changes_of_an_endpoint_are_taken_up_by_the_next_turn(database_url: str) -> None:
+    with delivering(database_url) as site:
+        old, new = site.listening(concurrency=1), site.receiver()
+        site.order("a")
+        site.settle()
+        fence = site.lane()["fence"]
+        site.configure(url=new.url, batch_size=3, rate=5_000)
+        site.order("b", "c", "d")
+        site.settle()
+        assert (len(old.calls), [len(call.operations) for call in new.calls]) == (1, [3])
+        [lane] = site.processes[0].deliverer._lanes.values()
+        assert lane._bucket.interval == 1 / 5_000
+        assert site.lane()["fence"] == fence, "by the same holder"
+
+
+def test_a_dead_and_a_slow_endpoint_hold_up_no_other(database_url: str) -> None:
+    with delivering(database_url, timeout=30.0) as site:
+        slow, quick = site.listening("slow"), site.listening("quick")
+        site.add("http://127.0.0.1:9", "dead")
+        answer = asyncio.Event()
+
+        async def reply(_call: Received) -> Reply:
+            await answer.wait()
+            return OK
+
+        slow.reply = reply
+
+        async def run() -> None:
+            deliverer = site.processes[0].deliverer
+            running = asyncio.create_task(deliverer.run())
+            for n in range(5):
+                await site.desk.take(event("requested", f"card-{n}"))
+                deliverer.wake()
+                await quick.until(lambda it, n=n: it.arrived == n + 1)  # type: ignore[misc]  # mypy cannot type the default
+            assert slow.calls == []
+            assert slow.arrived >= 1
+            answer.set()
+            await slow.until(lambda it: len(it.calls) == 5)
+            await deliverer.stop()
+            await running
+
+        site.desk.run(run())
+        assert site.states("quick") == site.states("slow") == ["DELIVERED"] * 5
+        assert set(site.states("dead")) == {"PENDING"}
+
+
+def test_no_more_calls_are_under_way_than_the_endpoint_takes(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=3, rate=10_000)
+        site.order(*cards(60))
+
+        async def reply(_call: Received) -> Reply:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return OK
+
+        receiver.reply = reply
+        site.settle()
+        assert (receiver.most_under_way, set(site.states())) == (3, {"DELIVERED"})
+
+
+def test_stopping_ends_what_is_under_way_settles_it_and_lets_go_of_the_lanes(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=2)
+        site.order(*cards(10))
+        answer = asyncio.Event()
+
+        async def reply(_call: Received) -> Reply:
+            await answer.wait()
+            return OK
+
+        receiver.reply = reply
+
+        async def run() -> None:
+            process = site.another()
+            turn = asyncio.create_task(process.deliverer.run_once())
+            await receiver.until(lambda it: it.arrived == 2)
+            stopping = asyncio.create_task(process.deliverer.stop())
+            await asyncio.sleep(0)
+            answer.set()
+            await stopping
+            await turn
+
+        site.desk.run(run())
+        assert Counter(site.states()) == {"DELIVERED": 2, "PENDING": 8}
+        assert (site.lane()["holder"], receiver.arrived) == ("", 2)
+
+
+# ── the circuit, from the outside
+
+
+def test_an_open_circuit_lets_one_message_through_at_a_time_and_nothing_grows_older(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=4, batch_size=10)
+        site.order(*cards(60))
+        receiver.reply = lambda _call: (503, {}, b"")
+        site.settle()
+        assert site.lane()["probe_at"] is not None
+        attempts = sum(note.attempts for note in site.notes())
+        asked = len(receiver.calls)
+        for _ in range(12):
+            site.later(HOUR)
+            site.settle()
+        probes = receiver.calls[asked:]
+        assert [len(call.operations) for call in probes] == [1] * 12
+        assert sum(note.attempts for note in site.notes()) == attempts
+        assert set(site.states()) == {"PENDING"}
+        assert len({json.dumps(call.operations) for call in probes}) == 12, "each time another one"
+
+
+def test_a_backlog_collapses_to_the_newest_picture_of_each_order(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=10)
+        receiver.reply = lambda _call: (503, {}, b"")
+        for stage in range(5):
+            site.order(*cards(20), begin=stage)
+            site.settle()
+        assert Counter(site.states()) == {"SUPERSEDED": 80, "PENDING": 20}
+        receiver.reply = lambda _call: OK
+        site.later(HOUR)
+        site.settle()
+        assert [each["cardtrail"]["sequence"] for each in receiver.delivered] == [5] * 20
+        assert Counter(site.states()) == {"SUPERSEDED": 80, "DELIVERED": 20}
+
+
+def test_when_an_endpoint_is_back_everything_is_due_at_once(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*cards(30))
+        receiver.reply = lambda _call: (503, {"retry-after": "80000"}, b"")
+        site.settle()
+        assert max(note.due_at for note in site.notes()) > site.desk.now + 20 * HOUR
+        receiver.reply = lambda _call: OK
+        site.later(10 * SECOND)
+        site.settle()
+        assert set(site.states()) == {"DELIVERED"}
