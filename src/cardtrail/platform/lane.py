@@ -35,6 +35,8 @@ SLICE = 1.0
 """Seconds after which a lane stops taking batches, so that a change of its endpoint is noticed."""
 MAX_READY = 1_000
 """Most notifications that are claimed and not yet being sent."""
+CLAIM_AHEAD = 8
+"""How many calls' worth is claimed at once for each call that may be under way: a claim costs as much as many rows."""
 DRY = 0.01
 """Seconds for which workers believe that nothing is due, after one of them has looked."""
 MINUTE = 60_000_000
@@ -252,7 +254,7 @@ class Lane:
             if self._tools.monotonic() < self._dry_until:
                 return False
             config = self.endpoint.config
-            most = min(MAX_READY, max(1, 2 * self._circuit.window * config.batch_size))
+            most = min(MAX_READY, max(1, CLAIM_AHEAD * self._circuit.window * config.batch_size))
             rows = await self._read(lambda tx: self._claim(tx, most))
             self._claimed.update(row[0] for row in rows)
             self._ready += map(_message_of, rows)

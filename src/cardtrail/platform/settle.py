@@ -39,9 +39,9 @@ class Settlement(msgspec.Struct, frozen=True):
     failed: Sequence[Row] = ()
 
     @property
-    def settled(self) -> set[Row]:
-        """Which notifications: issuer, id."""
-        return {row[:2] for rows in (self.delivered, self.failed) for row in rows}
+    def ids(self) -> list[str]:
+        """Which notifications it settles."""
+        return [row[1] for rows in (self.delivered, self.failed) for row in rows]
 
     @property
     def size(self) -> int:
@@ -94,13 +94,13 @@ class Settler:
 
     def _next_group(self) -> list[tuple[Settlement, Done]]:
         """Take what fits into one transaction, and no notification twice."""
-        size, count, seen = 0, 0, set[Row]()
+        size, count, seen = 0, 0, set[str]()
         for settlement, _ in self._waiting:
-            mine = settlement.settled
-            if count and (size + settlement.size > MAX_GROUP or not seen.isdisjoint(mine)):
+            ids = settlement.ids
+            if count and (size + len(ids) > MAX_GROUP or not seen.isdisjoint(ids)):
                 break
-            size, count = size + settlement.size, count + 1
-            seen |= mine
+            size, count = size + len(ids), count + 1
+            seen.update(ids)
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         self._size -= size
         self._room.set()
