@@ -189,7 +189,7 @@ def test_what_is_settled_while_more_is_claimed_is_not_sent_again(
             await asyncio.to_thread(slow.looked.wait, PATIENCE)
             answer_a.set()
             [lane] = site.processes[0].deliverer._lanes.values()
-            while lane._claimed:  # noqa: ASYNC110 - a set has no event
+            while not lane._claims.is_empty:  # noqa: ASYNC110 - a set has no event
                 await asyncio.sleep(0.001)
             slow.go.set()
             await turn
@@ -868,7 +868,7 @@ def test_a_body_stays_below_its_limit_although_the_batch_does_not(
     with delivering(database_url) as site:
         receiver = site.listening(batch_size=1000)
         site.order(*cards(30))
-        monkeypatch.setattr("cardtrail.platform.lane.MAX_BODY", 2_000)
+        monkeypatch.setattr("cardtrail.platform.claims.MAX_BODY", 2_000)
         site.settle()
         assert max(len(call.body) for call in receiver.calls) <= 2_000
         assert max(len(call.operations) for call in receiver.calls) > 3
@@ -879,7 +879,7 @@ def test_a_picture_that_is_larger_than_any_body_goes_alone(database_url: str, mo
     with delivering(database_url) as site:
         receiver = site.listening(batch_size=1000)
         site.order(*cards(3))
-        monkeypatch.setattr("cardtrail.platform.lane.MAX_BODY", 100)
+        monkeypatch.setattr("cardtrail.platform.claims.MAX_BODY", 100)
         site.settle()
         assert [len(call.operations) for call in receiver.calls] == [1, 1, 1]
 
