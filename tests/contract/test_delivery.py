@@ -114,11 +114,11 @@ def test_a_deliverer_goes_on_when_the_store_cannot_even_be_asked_whether_it_move
     """Was a bug: the loop ended for good, and nobody was told."""
     with delivering(database_url) as site:
         receiver = site.listening()
-        answers = [StoreUnavailable("gone"), True]
+        answers: list[StoreUnavailable | bool] = [StoreUnavailable("gone"), True]
 
         def moved() -> bool:
             answer = answers.pop(0) if len(answers) > 1 else True
-            if isinstance(answer, Exception):
+            if isinstance(answer, StoreUnavailable):
                 raise answer
             return answer
 
