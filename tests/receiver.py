@@ -4,6 +4,7 @@ in whatever way it is told to.
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ class Receiver:
                 try:
                     reply = self.reply(call)
                     status, headers, body = await reply if isinstance(reply, Awaitable) else reply
-                    self._note(call._replace(status=status))
+                    self._note(call._replace(status=status or _status_in(body)))
                 finally:
                     self._count(-1)
                 if status == 0:  # what has no status breaks the connection, after whatever the body says
@@ -123,6 +124,12 @@ class Receiver:
                 sequence = operation.get("cardtrail", {}).get("sequence", 0)
                 key = operation["operationId"]
                 self.newest[key] = max(sequence, self.newest.get(key, 0))
+
+
+def _status_in(raw: bytes) -> int:
+    """Return the status that raw bytes say, 0 where they end before the head does: said is said, whatever follows."""
+    found = re.match(rb"HTTP/1.1 (\d{3})(?: [^\r]*)?\r\n.*?\r\n\r\n", raw, re.DOTALL)
+    return int(found[1]) if found else 0
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

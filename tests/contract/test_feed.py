@@ -11,7 +11,7 @@ import pytest
 from cardtrail.db import Database, Transaction
 from cardtrail.errors import CursorExpired, StoreUnavailable
 from cardtrail.platform import feed as feeds
-from cardtrail.platform.feed import Feed, position_of
+from cardtrail.platform.feed import Feed, Page, position_of
 from cardtrail.protocol.cursor import Cursor
 from tests.contract.test_interleaving import Held, interleave, recording
 from tests.desk import Desk, connected, desk
@@ -88,6 +88,16 @@ def test_an_issuer_without_changes_has_a_place_to_wait_at(database_url: str) -> 
         assert (page.pictures, page.cursor.number, page.more) == ([], 0, False)
         order(site, "a")
         assert names(site.run(feed.read(ISSUER, page.cursor, 100)).pictures) == ["op-a"]
+
+
+def test_rows_that_have_gone_from_the_end_keep_nobody_from_waiting(database_url: str) -> None:
+    with desk(database_url) as site, fed(site) as feed:
+        order(site, "a", "b", "c")
+        site.transact(lambda tx: tx.script("DELETE FROM operation WHERE change_no > 1;\n"))
+        page = site.run(feed.read(ISSUER, None, 100))
+        assert (names(page.pictures), page.cursor.number, page.more) == (["op-a"], 3, False)
+        assert site.run(feed.wait(ISSUER, page.cursor.number, 0.001)) is False
+        assert site.run(feed.read(ISSUER, page.cursor, 100)) == Page([], page.cursor, more=False)
 
 
 def test_nobody_reads_another_issuers_changes(database_url: str) -> None:

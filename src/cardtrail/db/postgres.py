@@ -40,13 +40,10 @@ _OPTIONS = (
     " -c default_transaction_isolation=read\\ committed"
 )
 
-# Everybody may ask both unless somebody took that right away. A standby has no history of its own to tell of.
-_MAY_KNOW_HOME = """
-SELECT NOT pg_is_in_recovery() AND has_function_privilege('pg_control_system()', 'EXECUTE')
-    AND has_function_privilege('pg_walfile_name(pg_lsn)', 'EXECUTE')"""
 # The cluster; its timeline, which a failover and a restore to a point in time begin anew; the database; and a table,
 # which a dump that is restored over it makes anew. The timeline comes from the log, since the control file names a new
-# one only after its first checkpoint.
+# one only after its first checkpoint. Everybody may ask this unless somebody took that right away; a standby, and some
+# servers that only speak as PostgreSQL does, have no answer.
 _HOME = """
 SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
     left(pg_walfile_name(pg_current_wal_lsn()), 8),
@@ -98,9 +95,14 @@ class PostgresTransaction:
             self._cursor.execute(statement)
 
     def home(self) -> str | None:
-        if self._cursor.execute(_MAY_KNOW_HOME).fetchone() != (True,):
+        connection = self._cursor.connection
+        try:
+            with connection.transaction():  # a savepoint: what is not permitted here must not end the work
+                row = self._cursor.execute(_HOME).fetchone()
+        except psycopg.Error:
+            if connection.closed:
+                raise
             return None
-        row = self._cursor.execute(_HOME).fetchone()
         return None if row is None else str(row[0])
 
 

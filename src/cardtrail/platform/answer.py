@@ -9,7 +9,6 @@ from math import ceil
 
 import msgspec
 from pyreqwest.exceptions import (
-    BodyDecodeError,
     BuilderError,
     ClientClosedError,
     DetailedPyreqwestError,
@@ -25,6 +24,8 @@ MAX_TEXT = 200
 
 STOPPING = "this process is about to stop"
 
+_BODY = ("error decoding response body", "request or response body error")
+"""How the HTTP client says that a body broke off. Ours is there as a whole, so it is always the answer's."""
 _SECONDS = re.compile(r"[0-9]+")
 _ODD = re.compile(r"[^ -~]+")
 _LONGEST_DATE = 40
@@ -99,14 +100,14 @@ def failure_of(error: PyreqwestError) -> tuple[Failure, str]:
         return Failure.CONNECT, f"no connection: {cause}"
     if connecting or "received fatal alert" in cause:
         return Failure.TLS, f"no agreement on TLS: {cause}"
-    if isinstance(error, NetworkError | BodyDecodeError):
+    if isinstance(error, NetworkError) or began_to_answer(error):
         return Failure.RESET, f"the connection ended too early: {cause}"
     return Failure.PROTOCOL, f"the answer is not HTTP: {cause}"
 
 
 def began_to_answer(error: PyreqwestError) -> bool:
     """Tell whether an answer's head had come, status included, before its body broke off."""
-    return "error decoding response body" in _causes_of(error)
+    return any(cause.startswith(_BODY) for cause in _causes_of(error))  # with the URL behind it, or without
 
 
 def _causes_of(error: PyreqwestError) -> list[str]:

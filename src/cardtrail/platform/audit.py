@@ -1,4 +1,4 @@
-"""Every change of parties and keys goes through here: one transaction holds it and its line of the audit."""
+"""Every change of parties, keys and the epoch goes through here: one transaction holds it and its line of the audit."""
 
 import secrets
 from collections.abc import Callable
@@ -50,13 +50,14 @@ async def change(db: Database, actor: str, at: int, work: Callable[[Transaction]
         if made and tx.one("find_audit", audit_id=audit_id):
             return  # run again after a COMMIT whose answer was lost: it had succeeded
         made.append(work(tx))
-        _write(tx, audit_id, actor, at, made[-1])
+        write(tx, audit_id, actor, at, made[-1])
 
     await db.transact(whole)
     return made[-1].result
 
 
-def _write(tx: Transaction, audit_id: str, actor: str, at: int, line: Audited[T]) -> None:
+def write(tx: Transaction, audit_id: str, actor: str, at: int, line: Audited[T]) -> None:
+    """Write a line of the audit, in the transaction of what it tells of; `at` in µs."""
     tx.run(
         "add_audit", audit_id=audit_id, at=at, actor=actor, action=line.action, subject=line.subject,
         before=_json(line.before), after=_json(line.after),

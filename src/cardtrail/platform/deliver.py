@@ -76,6 +76,11 @@ class Deliverer:
         self._renew_at = 0.0
         self._stopping = False
 
+    @property
+    def holder(self) -> str:
+        """The name under which this process holds leases."""
+        return self._leases.holder
+
     def wake(self) -> None:
         """Something was enqueued: look at once."""
         self._woken.set()
@@ -206,10 +211,14 @@ class Deliverer:
             else:
                 pause = min(MAX_PAUSE, max(LOOK_SECONDS, LOOK_SHARE * (self._tools.monotonic() - began)))
 
-    async def stop(self) -> None:
-        """Finish the calls that are under way, settle them, let go of all lanes."""
+    def end(self) -> None:
+        """Let `run` return after the look that it may be at, so that no lease is taken and forgotten."""
         self._stopping = True
         self._woken.set()
+
+    async def stop(self) -> None:
+        """Finish the calls that are under way, settle them, let go of all lanes."""
+        self.end()
         for lane in self._lanes.values():
             lane.stop()
         if self._running:

@@ -18,6 +18,7 @@ import msgspec
 from cryptography.x509 import load_pem_x509_certificates
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
 from cardtrail import __version__
@@ -34,8 +35,8 @@ from cardtrail.platform.answer import (
     retry_after_of,
 )
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.resolve import Places, Resolver, system_resolver
-from cardtrail.platform.target import target_of
+from cardtrail.platform.resolve import Place, Places, Resolver, system_resolver
+from cardtrail.platform.target import Target, target_of
 
 TIMEOUT = 15.0
 """Longest call, from the look-up of the name to the end of the answer, seconds."""
@@ -79,6 +80,15 @@ class Tls(msgspec.Struct, frozen=True):
 PLAIN = Tls()
 
 
+class _Unsent(Exception):
+    """Nothing was sent, for a reason that becomes the answer."""
+
+    def __init__(self, failure: Failure, text: str) -> None:
+        super().__init__(text)
+        self.failure = failure
+        self.text = text
+
+
 _Key = tuple[str, str, str, Tls]
 """Peer, host, address, TLS."""
 
@@ -87,6 +97,8 @@ class _Held(msgspec.Struct):
     """A client, until when it is used, and how much of a body it reads together with the head."""
 
     client: Client
+    host: str
+    address: str
     until: float
     ahead: int = KEPT_BODY
     """Reading ahead is quicker by a third, but a body that breaks off there takes the status with it; so it is 0
@@ -119,7 +131,7 @@ class Egress:
         self._clients: OrderedDict[_Key, _Held] = OrderedDict()
         self._closed = False
 
-    async def post(  # noqa: C901, PLR0913 -- one call is one thing, and a struct of it would cost more than it tells
+    async def post(  # noqa: PLR0913 -- one call is one thing, and a struct of it would cost more than it tells
         self, peer: str, url: str, headers: Sequence[tuple[str, str]], body: bytes, tls: Tls = PLAIN, *,
         whole: bool = False,
     ) -> Answer:  # fmt: skip
@@ -128,40 +140,25 @@ class Egress:
         `peer` names the endpoint, whose connections are its own. The answer holds KEPT_BODY of its body, or with
         `whole` up to MAX_ANSWER, and then a body that did not arrive whole is a failure.
         """
-        began = self._clock()
-        if self._closed:
-            return failed(Failure.CLOSED, STOPPING, 0.0)
+        began, spent = self._clock(), 0.0
         try:
             target = target_of(url, self._allow_http)
-        except InputError as error:
-            return failed(Failure.URL, str(error), 0.0)
-        left = self._timeout
-        place = self._places.remembered(target.host, began)
-        if place is None:
-            place = await self._places.find(target)
-            left -= self._clock() - began
-        if place.failure is not None:
-            return failed(place.failure, place.text, self._clock() - began)
-        address = place.address
-        try:
-            held = self._held((peer, target.host, address, tls), began, pinned=target.literal is None)
-        except InputError as error:
-            return failed(Failure.TLS, str(error), self._clock() - began)
-        try:
+            place = self._places.remembered(target.host, began)
+            if place is None:
+                place = await self._places.find(target)
+                spent = self._clock() - began
+            held = self._held(peer, target, place, tls, began)
             request = held.client.post(target.url).headers(headers).body_bytes(body)
-            request = request.streamed_read_buffer_limit(held.ahead)
-            if left != self._timeout:
-                request = request.timeout(timedelta(seconds=max(left, _SOON)))
-            async with request.build_streamed() as response:
-                return await self._answer(response, began, whole=whole)
-        except PyreqwestError as error:
-            failure, text = failure_of(error)
-            if began_to_answer(error):
-                held.ahead = 0
-            elif failure in _UNREACHED:
-                self._places.skip(target.host, address)
-        except ValueError:  # of the client; its text quotes the value
+            if spent:
+                request = request.timeout(timedelta(seconds=max(self._timeout - spent, _SOON)))
+        except _Unsent as error:
+            failure, text = error.failure, error.text
+        except InputError as error:
+            failure, text = Failure.URL, str(error)
+        except ValueError:  # of the client; its text quotes the header
             failure, text = Failure.REQUEST, "a header cannot be sent as it is"
+        else:
+            return await self._sent(held, request, began, whole=whole)
         return failed(failure, text, self._clock() - began)
 
     async def close(self) -> None:
@@ -173,42 +170,56 @@ class Egress:
             await client.close()
         await self._places.close()
 
-    def _held(self, key: _Key, now: float, *, pinned: bool) -> _Held:
-        """Return the client of a key, a new one if need be. Raises InputError if its certificates cannot be used."""
+    def _held(self, peer: str, target: Target, place: Place, tls: Tls, now: float) -> _Held:
+        """Return the client for a place, a new one if need be. Raises _Unsent."""
+        if self._closed:
+            raise _Unsent(Failure.CLOSED, STOPPING)
+        if place.failure is not None:
+            raise _Unsent(place.failure, place.text)
+        address = place.address
+        key = (peer, target.host, address, tls)
         held = self._clients.get(key)
         if held is None or now >= held.until:
             ahead = KEPT_BODY if held is None else held.ahead
-            held = self._clients[key] = _Held(self._built(key, pinned=pinned), now + MAX_AGE, ahead)
+            held = _Held(self._built(target, address, tls), target.host, address, now + MAX_AGE, ahead)
+            self._clients[key] = held
             if len(self._clients) > MAX_CLIENTS:
                 self._clients.popitem(last=False)
         self._clients.move_to_end(key)
         return held
 
-    def _built(self, key: _Key, *, pinned: bool) -> Client:
-        _, host, address, tls = key
-        builder = (
-            _bare_builder(tls)
-            .https_only(not self._allow_http)
-            .timeout(timedelta(seconds=self._timeout))
-            .connect_timeout(timedelta(seconds=self._connect_timeout))
-        )
-        if pinned:
-            builder = builder.resolve(host, address, 0)  # the port is always the URL's
-        return _client_of(builder)
+    def _built(self, target: Target, address: str, tls: Tls) -> Client:
+        try:
+            builder = (
+                _bare_builder(tls)
+                .https_only(not self._allow_http)
+                .timeout(timedelta(seconds=self._timeout))
+                .connect_timeout(timedelta(seconds=self._connect_timeout))
+            )
+            if target.literal is None:
+                builder = builder.resolve(target.host, address, 0)  # the port is always the URL's
+            return _client_of(builder)
+        except InputError as error:
+            raise _Unsent(Failure.TLS, str(error)) from None
 
-    async def _answer(self, response: Response, began: float, *, whole: bool) -> Answer:
-        status = response.status
+    async def _sent(self, held: _Held, request: RequestBuilder, began: float, *, whole: bool) -> Answer:
+        """Send a request and read its answer."""
         body, failure, text = b"", None, ""
-        if status != _NO_CONTENT:
-            body, failure, text = await _read(response, MAX_ANSWER if whole else KEPT_BODY)
-        return Answer(
-            status,
-            failure if whole else None,
-            f"HTTP {status}; {plain(text)}" if text else f"HTTP {status}",
-            body,
-            self._retry_after(response) if status >= _REDIRECT else None,
-            self._clock() - began,
-        )
+        try:
+            async with request.streamed_read_buffer_limit(held.ahead).build_streamed() as response:
+                status = response.status
+                if status != _NO_CONTENT:
+                    body, failure, text = await _read(response, MAX_ANSWER if whole else KEPT_BODY)
+                retry_after = self._retry_after(response) if status >= _REDIRECT else None
+        except PyreqwestError as error:
+            failure, text = failure_of(error)
+            if began_to_answer(error):
+                held.ahead = 0
+            elif failure in _UNREACHED:
+                self._places.skip(held.host, held.address)
+            return failed(failure, text, self._clock() - began)
+        text = f"HTTP {status}; {plain(text)}" if text else f"HTTP {status}"
+        return Answer(status, failure if whole else None, text, body, retry_after, self._clock() - began)
 
     def _retry_after(self, response: Response) -> int | None:
         try:

@@ -5,12 +5,14 @@ locked until the commit and whose lock passes on only after that commit can be s
 has, the changes in it are exactly those from 1 to some number, on both engines: none is still on its way behind one
 that is there. A row carries its newest number only. A page holds the rows after the cursor in the order of their
 numbers, read by one statement, and ends at its last row's number: every operation whose newest change lies between was
-in it, and one that changed again, before or after, has moved on to a number after the page.
+in it, and one that changed again, before or after, has moved on to a number after the page. A page that has all the
+rows there are ends at the counter, should rows at the end have gone.
 
 On PostgreSQL each statement has a snapshot of its own, so their order counts, too. Epoch and counter come first, in
-one statement, rows after it. The reader's number is from an earlier answer, hence from an earlier snapshot than the
-counter it is compared with: it is never taken for one that is ahead. And if the epoch is renewed between the two
-statements, the rows go out under the old one: their reader begins again once more than it had to, never once less.
+one statement, rows after it. So whatever the counter counts can be seen among the rows. The reader's number is from an
+earlier answer, hence from an earlier snapshot than the counter it is compared with: it is never taken for one that is
+ahead. And if the epoch is renewed between the two statements, the rows go out under the old one: their reader begins
+again once more than it had to, never once less.
 """
 
 import asyncio
@@ -83,13 +85,16 @@ class Feed:
         """
 
         def work(tx: Transaction) -> tuple[Cursor, list[Row]]:
-            begin = _begin(position_of(tx, issuer_id), since)  # before the rows: see above
-            return begin, tx.all("pictures_since", issuer_id=issuer_id, since=begin.number, most=limit + 1)
+            position = position_of(tx, issuer_id)  # before the rows: see above
+            begin = _begin(position, since)
+            return position, tx.all("pictures_since", issuer_id=issuer_id, since=begin, most=limit + 1)
 
-        begin, rows = await self._db.read(work)
+        position, rows = await self._db.read(work)
         taken = rows[: _how_many(rows, limit)]
-        end = msgspec.structs.replace(begin, number=taken[-1][0]) if taken else begin
-        return Page([bytes(picture) for _, picture in taken], end, more=len(taken) < len(rows))
+        pictures, last = [bytes(picture) for _, picture in taken], taken[-1][0] if taken else 0
+        if len(taken) < len(rows):
+            return Page(pictures, msgspec.structs.replace(position, number=last), more=True)
+        return Page(pictures, msgspec.structs.replace(position, number=max(last, position.number)), more=False)
 
     # ── waiting ──
 
@@ -172,15 +177,15 @@ class Feed:
         await self._lanes.ended()
 
 
-def _begin(position: Cursor, since: Cursor | None) -> Cursor:
-    """Return where to read from. Raises CursorExpired."""
+def _begin(position: Cursor, since: Cursor | None) -> int:
+    """Return the change number after which to read. Raises CursorExpired."""
     if since is None:
-        return msgspec.structs.replace(position, number=0)
+        return 0
     if since.epoch != position.epoch:
         raise CursorExpired("since: the database was restored since this cursor was given; read from the beginning")
     if since.number > position.number:
         raise CursorExpired("since: this cursor is ahead of all changes, which were lost; read from the beginning")
-    return since
+    return since.number
 
 
 def _how_many(rows: list[Row], limit: int) -> int:

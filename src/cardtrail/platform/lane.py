@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
-from itertools import islice
 
 import msgspec
 import structlog
@@ -36,6 +35,8 @@ SLICE = 1.0
 """Seconds after which a lane stops taking batches, so that a change of its endpoint is noticed."""
 MAX_READY = 1_000
 """Most notifications that are claimed and not yet being sent."""
+CLAIM_AHEAD = 8
+"""How many calls' worth is claimed at once for each call that may be under way: a claim costs as much as many rows."""
 DRY = 0.01
 """Seconds for which workers believe that nothing is due, after one of them has looked."""
 MINUTE = 60_000_000
@@ -104,6 +105,7 @@ class Lane:
         self._circuit: Circuit
         self._bucket: Bucket
         self._is_loaded = False
+        self._new_attempt_id: Callable[[], str]
         self._is_stopped = False
         self._has_recovered = False
         self._chore = False
@@ -150,6 +152,7 @@ class Lane:
         """Do what there is to do now, for a slice of time; return how many rows were moved or settled."""
         self._done = 0
         self._place = (-1, "")
+        self._new_attempt_id = new_ids(self._tools.wall())
         self._stop_at = 0.0 if self._is_stopped else self._tools.monotonic() + SLICE
         self._dry_until = 0.0
         try:
@@ -201,8 +204,9 @@ class Lane:
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         try:
-            while self._workers <= self._circuit.window and self._may_send() and (batch := await self._next_batch()):
-                if not await self._wait_for_rate():
+            while self._workers <= self._circuit.window and self._may_send() and (self._ready or await self._refill()):
+                batch = self._next_batch()
+                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate():
                     self._ready.extendleft(reversed(batch))
                     return
                 await self._send(batch)
@@ -231,18 +235,16 @@ class Lane:
 
     # ── claiming ──
 
-    async def _next_batch(self) -> list[Message]:
-        if not self._ready and not await self._refill():
-            return []
-        size, ready = FRAME, self._ready
+    def _next_batch(self) -> list[Message]:
+        """Take what goes into one call; nothing where nothing is ready."""
+        ready, batch, size = self._ready, list[Message](), FRAME
         most = 1 if self._circuit.is_open else self.endpoint.config.batch_size
-        count = 0
-        for message in islice(ready, most):
-            size += len(message.picture) + 1
-            if count and size > MAX_BODY:
+        while ready and len(batch) < most:
+            size += len(ready[0].picture) + 1
+            if batch and size > MAX_BODY:
                 break
-            count += 1
-        return [ready.popleft() for _ in range(count)]
+            batch.append(ready.popleft())
+        return batch
 
     async def _refill(self) -> bool:
         """Claim what is due, live traffic first; return whether there is any. One asks for all who wait."""
@@ -252,7 +254,7 @@ class Lane:
             if self._tools.monotonic() < self._dry_until:
                 return False
             config = self.endpoint.config
-            most = min(MAX_READY, max(1, 2 * self._circuit.window * config.batch_size))
+            most = min(MAX_READY, max(1, CLAIM_AHEAD * self._circuit.window * config.batch_size))
             rows = await self._read(lambda tx: self._claim(tx, most))
             self._claimed.update(row[0] for row in rows)
             self._ready += map(_message_of, rows)
@@ -434,17 +436,19 @@ class Lane:
         """Hand over what came of a call: all delivered, or what becomes of each."""
         now = self._tools.wall()
         issuer_id, endpoint_id = self.lease.key
-        attempt_id = new_ids(now)()
+        attempt_id = self._new_attempt_id()
         attempt = (
             issuer_id, attempt_id, endpoint_id, now - round(answer.seconds * 1_000_000), len(batch), answer.status,
             answer.failure, round(answer.seconds * 1_000), self._caller.shown(answer),
         )  # fmt: skip
-        keys = [(issuer_id, each.notification_id, each.round, attempt_id) for each in batch]
         if failed is None:
-            settlement = Settlement(attempt, delivered=[(*key, now) for key in keys])
+            rows: list[Row] = [(issuer_id, each.notification_id, each.round, attempt_id, now) for each in batch]
+            settlement = Settlement(attempt, delivered=rows)
         else:
-            rows = [(*key, self.lease.fence, *failed(each)) for key, each in zip(keys, batch, strict=True)]
-            settlement = Settlement(attempt, failed=rows)
+            settlement = Settlement(attempt, failed=[
+                (issuer_id, each.notification_id, each.round, attempt_id, self.lease.fence, *failed(each))
+                for each in batch
+            ])  # fmt: skip
         self._done += len(batch)
         await self._tools.settler.put(settlement, (lambda _: None) if keep_claims else (lambda _: self._forget(batch)))
 

@@ -8,7 +8,7 @@ import msgspec
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import InputError, NotFound
-from cardtrail.platform.outbox import NotificationState, id_before
+from cardtrail.platform.outbox import NotificationState, id_before, made_at
 
 MAX_LISTED = 1_000
 """Most notifications in one list."""
@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", array_like=True):
     @property
     def created_at(self) -> int:
         """When it was enqueued, µs."""
-        return int(self.notification_id[:14], 16)
+        return made_at(self.notification_id)
 
 
 class Attempt(msgspec.Struct, frozen=True, rename="camel"):

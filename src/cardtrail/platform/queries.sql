@@ -422,6 +422,15 @@ WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
         OR (l.probe_at IS NULL AND l.heartbeat_at <= :now))))
 LIMIT :most;
 
+-- name: lane_health
+-- How it goes in every lane: state, open circuit, and what has waited longest.
+SELECT e.state, l.probe_at, (
+    SELECT n.notification_id FROM notification AS n
+    WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'
+    ORDER BY n.notification_id LIMIT 1
+) FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+LIMIT :most;
+
 -- name: acquire_lanes
 -- Lease lanes that nobody else holds; the answer lists those that were had.
 UPDATE lane SET holder = v.holder, fence = lane.fence + 1, leased_until = v.leased_until
@@ -509,6 +518,24 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 SELECT issuer_id, endpoint_id, state, reason, config, secret_box, version, created_at FROM endpoint
 WHERE :issuer_id = '' OR issuer_id = :issuer_id ORDER BY issuer_id, endpoint_id LIMIT :most;
 
+-- name: endpoints_in_full
+-- The endpoints of these issuers.
+SELECT e.issuer_id, e.endpoint_id, e.state, e.reason, e.config, e.secret_box, e.version, e.created_at
+FROM rows(issuer_id text) AS v, endpoint AS e WHERE e.issuer_id = v.issuer_id ORDER BY e.issuer_id, e.endpoint_id;
+
+-- name: lanes_of_issuer
+-- How it goes at an issuer's endpoints.
+SELECT endpoint_id, failures, failing_since, probe_at FROM lane WHERE issuer_id = :issuer_id ORDER BY endpoint_id;
+
+-- name: count_pending
+-- How many notifications wait for an endpoint, counted up to a limit, and the oldest of them.
+SELECT count(*), min(w.notification_id) FROM (
+    SELECT notification_id FROM notification
+    WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
+        AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+    ORDER BY notification_id LIMIT :most
+) AS w;
+
 -- name: save_endpoint
 -- Write what may change of an endpoint.
 UPDATE endpoint SET state = :state, reason = :reason, config = :config, secret_box = :secret_box, version = :version
@@ -555,6 +582,12 @@ SELECT picture FROM notification WHERE issuer_id = :issuer_id AND notification_i
 SELECT a.attempt_id, a.at, a.carried, a.http_status, a.failure, a.ms, a.answer
 FROM rows(issuer_id text, attempt_id text) AS v, attempt AS a
 WHERE a.issuer_id = v.issuer_id AND a.attempt_id = v.attempt_id;
+
+-- name: lock_counter
+-- Let no change of an issuer come between what is read here and what is written.
+SELECT change_no FROM issuer_counter WHERE issuer_id = :issuer_id
+FOR UPDATE -- postgres
+;
 
 -- name: sent_of_orders
 -- Every notification of these orders to these endpoints.

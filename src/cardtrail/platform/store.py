@@ -1,11 +1,13 @@
 """Opens the database and brings its schema up to this program's; no other module knows versions."""
 
 import secrets
+import time
 from collections.abc import Sequence
 from importlib import resources
 
 from cardtrail.db import Database, Transaction, open_database
 from cardtrail.errors import SchemaMismatch
+from cardtrail.platform.epoch import follow_home
 
 
 def _text(name: str) -> str:
@@ -30,10 +32,14 @@ def migrations() -> tuple[str, ...]:
 
 
 def open_store(url: str) -> Database:
-    """Open a database and migrate it if it is older. Raises SettingError, StoreUnavailable, SchemaMismatch."""
+    """Open a database and migrate it if it is older. Raises SettingError, StoreUnavailable, SchemaMismatch.
+
+    One that was restored since it was opened last, as far as that can be seen, gets a new epoch.
+    """
     db = open_database(url, queries())
     try:
         migrate(db, schema(), migrations())
+        db.exclusively(lambda tx: follow_home(tx, time.time_ns() // 1_000))
     except BaseException:
         db.close()
         raise
