@@ -459,7 +459,8 @@ def test_an_endpoint_moves_to_a_key_pair_without_a_gap(database_url: str) -> Non
 
 def test_an_update_keeps_the_secrets_that_are_not_given(database_url: str) -> None:
     with delivering(database_url) as site:
-        receiver = site.listening(given=Secrets(client_secret="hush"))
+        oauth = OAuth(token_url=f"{NOWHERE}/token", client_id="us")
+        receiver = site.listening(given=Secrets(client_secret="hush"), oauth=oauth)
         found = site.desk.run(site.endpoints.find(ISSUER, "one"))
         site.desk.run(site.endpoints.update(found, Secrets(ca_pem="PEM"), "bob"))
         _, secrets = site.desk.run(site.endpoints.find_with_secrets(ISSUER, "one"))

@@ -359,8 +359,10 @@ class Lane:
                 await self._fail_probe(now)
             return
 
+        seed = pace.chance()  # one for all: what failed in one call stays together, and keeps its webhook-id
+
         def row(message: Message) -> Fate:
-            due = next_due(message.attempts + 1, now, pace.chance(), answer.retry_after, pace.steps)
+            due = next_due(message.attempts + 1, now, seed, answer.retry_after, pace.steps)
             if due is None:
                 return NotificationState.DEAD.value, now, message.due_at, message.attempts + 1
             return NotificationState.PENDING.value, None, due, message.attempts + 1
