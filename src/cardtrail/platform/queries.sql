@@ -308,7 +308,7 @@ WHERE e.issuer_id = v.issuer_id ORDER BY e.issuer_id, e.endpoint_id;
 -- What is still to be sent of these orders to these endpoints, but for exact replays.
 SELECT n.issuer_id, n.notification_id, n.endpoint_id, n.operation_id, n.sequence
 FROM rows(issuer_id text, card_id text, operation_id text, endpoint_id text) AS v, notification AS n
-INDEXED BY notification_order -- sqlite
+    INDEXED BY notification_order -- sqlite
 WHERE n.issuer_id = v.issuer_id AND n.card_id = v.card_id AND n.operation_id = v.operation_id
     AND n.endpoint_id = v.endpoint_id AND n.state IN ('PENDING', 'WITHHELD') AND n.lot < 2;
 
@@ -386,7 +386,7 @@ UPDATE notification SET state = 'WITHHELD', lot = 0 WHERE (issuer_id, notificati
 -- name: withheld
 -- Some of what was withheld from an endpoint.
 SELECT notification_id, card_id, operation_id, sequence FROM notification
-INDEXED BY notification_open -- sqlite
+    INDEXED BY notification_open -- sqlite
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'WITHHELD'
     AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
 ORDER BY notification_id LIMIT :most;
@@ -421,9 +421,11 @@ WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
             EXISTS (SELECT 1 FROM notification AS n WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id
                 AND n.state = 'PENDING' AND n.lot = 0 AND n.due_at <= :now)
             OR EXISTS (SELECT 1 FROM notification AS n WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id
-                AND n.state = 'PENDING' AND n.lot >= 1 AND n.due_at <= :now)))
+                AND n.state = 'PENDING' AND n.lot = 1 AND n.due_at <= :now)
+            OR EXISTS (SELECT 1 FROM notification AS n WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id
+                AND n.state = 'PENDING' AND n.lot = 2 AND n.due_at <= :now)))
         OR (l.probe_at <= :now AND EXISTS (SELECT 1 FROM notification AS n
-INDEXED BY notification_due -- sqlite
+            INDEXED BY notification_due -- sqlite
             WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'))
         OR (l.probe_at IS NULL AND l.heartbeat_at <= :now))))
 LIMIT :most;
@@ -432,9 +434,9 @@ LIMIT :most;
 -- How it goes in every lane: state, open circuit, and what has waited longest.
 SELECT e.state, l.probe_at, (
     SELECT n.notification_id FROM notification AS n
-INDEXED BY notification_open -- sqlite
+        INDEXED BY notification_open -- sqlite
     WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'
-    AND n.state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+        AND n.state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
     ORDER BY n.notification_id LIMIT 1
 ) FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
 LIMIT :most;
@@ -555,7 +557,7 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 -- What was not delivered to an endpoint, in one state, oldest first.
 SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
 FROM notification
-INDEXED BY notification_open -- sqlite
+    INDEXED BY notification_open -- sqlite
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = :state AND notification_id > :after AND notification_id < :before
     AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
 ORDER BY notification_id LIMIT :most;
@@ -572,7 +574,7 @@ ORDER BY notification_id LIMIT :most;
 -- The notifications of one card, oldest first.
 SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
 FROM notification
-INDEXED BY notification_order -- sqlite
+    INDEXED BY notification_order -- sqlite
 WHERE issuer_id = :issuer_id AND card_id = :card_id AND notification_id > :after AND notification_id < :before
     AND (:endpoint_id = '' OR endpoint_id = :endpoint_id) AND (:state = '' OR state = :state)
 ORDER BY notification_id LIMIT :most;
@@ -603,7 +605,7 @@ FOR UPDATE -- postgres
 -- Every notification of these orders to these endpoints.
 SELECT n.notification_id, n.endpoint_id, n.card_id, n.operation_id, n.sequence, n.state, n.lot, n.round, n.attempt_ids
 FROM rows(issuer_id text, card_id text, operation_id text, endpoint_id text) AS v, notification AS n
-INDEXED BY notification_order -- sqlite
+    INDEXED BY notification_order -- sqlite
 WHERE n.issuer_id = v.issuer_id AND n.card_id = v.card_id AND n.operation_id = v.operation_id AND n.endpoint_id = v.endpoint_id;
 
 -- name: newest_of_orders
@@ -733,7 +735,7 @@ WHERE state = :state AND settled_at < :before ORDER BY settled_at LIMIT :most;
 -- name: old_withheld
 -- Notifications of one endpoint that have been withheld for long.
 SELECT issuer_id, notification_id FROM notification
-INDEXED BY notification_open -- sqlite
+    INDEXED BY notification_open -- sqlite
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'WITHHELD' AND notification_id < :before
     AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
 ORDER BY notification_id LIMIT :most;
