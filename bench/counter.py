@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -39,9 +39,9 @@ from tests import engines
 
 WRITERS = 8
 ISSUERS = 8
-START_UP = 6.0
-"""Seconds in which all writers must have come up."""
-AHEAD = 3_000
+PATIENCE = 60.0
+"""Longest wait for the writers to come up and to end, seconds."""
+AHEAD = 1_500
 """Events made ahead for each second of a writer."""
 EVERYONE = Sender("bench", frozenset("*"), frozenset("*"), frozenset("*"))
 SEQUENCE = "CREATE SEQUENCE change_numbers INCREMENT BY 1000 START WITH 1000"
@@ -56,14 +56,13 @@ FROM rows(issuer_id text, changes bigint) AS v -- sqlite
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What a process does, from the moment `begin` on (seconds since 1970)."""
+    """What a process does."""
 
     url: str
     number: int
     writers: int
     issuers: int
     counted: bool
-    begin: float
     seconds: float
 
 
@@ -91,14 +90,16 @@ def items_of(part: Part, number: int) -> list[Item]:
 async def write(db: Database, part: Part) -> int:
     """Let the writers write until the time is over; return how many events were committed."""
     told = [items_of(part, part.number + n) for n in range(part.writers)]
-    return sum(await asyncio.gather(*(_tell(db, part, items) for items in told)))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    until = time.monotonic() + part.seconds
+    return sum(await asyncio.gather(*(_tell(db, items, until) for items in told)))
 
 
-async def _tell(db: Database, part: Part, items: Sequence[Item]) -> int:
+async def _tell(db: Database, items: Sequence[Item], until: float) -> int:
     """Record one event after the other."""
-    await asyncio.sleep(part.begin - time.time())
     for done, item in enumerate(items):
-        if time.time() > part.begin + part.seconds:
+        if time.monotonic() > until:
             return done
         [outcome] = await db.transact(partial(_record, item))
         assert outcome == "accepted", outcome
@@ -124,28 +125,43 @@ def be_writer(part: Part) -> None:
 
 def rate(url: str, issuers: int, seconds: float, turn: int, *, counted: bool) -> float:
     """Return events a second of all writers together. Raises VoidError."""
-    begin = time.time() + START_UP
     each = 1 if url.startswith("postgresql") else WRITERS
     numbers = range(turn * WRITERS, (turn + 1) * WRITERS, each)
-    parts = [Part(url, number, each, issuers, counted, begin, seconds) for number in numbers]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.counter", "--writer", msgspec.json.encode(part)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for part in parts
-    ]  # fmt: skip
-    try:
-        told = [process.communicate(timeout=START_UP + seconds + 60)[0] for process in processes]
-    except subprocess.TimeoutExpired:
-        raise VoidError("a writer did not end in time") from None
-    finally:
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(_writing(Part(url, number, each, issuers, counted, seconds))) for number in numbers
+        ]
         for process in processes:
-            process.kill()
-            process.wait()
-    if any(process.returncode for process in processes):
-        raise VoidError(" ".join(told).strip()[-500:])
-    return sum(map(int, told)) / seconds
+            _until_ready(process)
+        for process in processes:
+            process.stdin.write("go\n")  # type: ignore[union-attr]  # it is a pipe
+            process.stdin.flush()  # type: ignore[union-attr]  # as above
+        try:
+            told = [process.communicate(timeout=seconds + PATIENCE)[0] for process in processes]
+        except subprocess.TimeoutExpired:
+            raise VoidError("a writer did not end in time") from None
+        if any(process.returncode for process in processes):
+            raise VoidError(" ".join(told).strip()[-500:])
+        return sum(map(int, told)) / seconds
+
+
+@contextmanager
+def _writing(part: Part) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "bench.counter", "--writer", msgspec.json.encode(part).decode()]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _until_ready(process: "subprocess.Popen[str]") -> None:
+    line = process.stdout.readline()  # type: ignore[union-attr]  # it is a pipe
+    if line != "ready\n":
+        raise VoidError(line + process.communicate(timeout=PATIENCE)[0])
 
 
 def contestants(new_url: Callable[[], str], seconds: float) -> Iterator[Contestant[float]]:
