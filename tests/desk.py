@@ -11,6 +11,7 @@ import psycopg
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.platform.ingest import Ingest, Result, Sender
+from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.record import MayReach
 from cardtrail.platform.store import open_store
 from cardtrail.platform.sweep import DAY, Sweep
@@ -30,7 +31,7 @@ class Desk:
         self.now = NOW
         self.url = url
         self.db: Database = open_store(url)
-        self.ingest = Ingest(self.db, lambda: self.now, may_reach)
+        self.ingest = Ingest(self.db, lambda: self.now, may_reach, Outbox(lambda: self.now))
         self._runner = asyncio.Runner()
 
     def run(self, awaitable: Awaitable[T]) -> T:

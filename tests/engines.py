@@ -41,15 +41,44 @@ def begin_run() -> Path:
 def end_run(folder: Path) -> None:
     """Stop the server of this run, if a test started it, and remove the folder."""
     if (folder / "data" / "postmaster.pid").exists():
-        server = _server(folder)
-        stop = ("-w", "-m", "fast", "-D", str(server.pgdata), "stop")
-        pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+        _control(_server(folder), "fast", "stop")
     shutil.rmtree(folder)
 
 
 def server_url() -> str:
     """The URL of the PostgreSQL server of this run, which is started when it does not run yet."""
     return os.environ.get(GIVEN_SERVER) or _url_of_own_server(Path(os.environ[RUN_FOLDER]))
+
+
+class OwnServer:
+    """A server that belongs to one test, which may break it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = _url_of_own_server(folder)
+
+    def crash(self) -> None:
+        """Stop it at once, without a checkpoint and without a goodbye to anyone."""
+        _control(_server(self._folder), "immediate", "stop")
+
+    def start(self) -> None:
+        """Start it again; it recovers from its log."""
+        _server(self._folder).ensure_postgres_running()
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """Start a server for one test, and remove it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="cardtrail-tests-", dir=_place_outside_homes()))
+    try:
+        yield OwnServer(folder)
+    finally:
+        end_run(folder)
+
+
+def _control(server: PostgresServer, mode: str, action: str) -> None:
+    arguments = ("-w", "-m", mode, "-D", str(server.pgdata), action)
+    pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
 
 @contextlib.contextmanager

@@ -417,7 +417,10 @@ def test_one_question_serves_all_who_wait_and_none_is_asked_when_nobody_does(
         assert site.run(story()) == 60
 
 
-_CHANGE_ALL = "".join(f"INSERT INTO issuer_counter VALUES ('ISSUER{n:04}', 1);\n" for n in range(20))  # noqa: S608 -- our own
+_CHANGE_ALL = "".join(
+    f"INSERT INTO issuer_counter (issuer_id, change_no) VALUES ('ISSUER{n:04}', 1);\n"  # noqa: S608 -- our own
+    for n in range(20)
+)
 
 
 def test_a_watch_tells_of_every_commit_and_on_sqlite_of_nothing_else(database_url: str) -> None:

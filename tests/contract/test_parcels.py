@@ -94,8 +94,8 @@ def test_a_parcel_of_more_cards_than_one_transaction_takes_is_resumed_after_a_cr
     assert execute(database_url, "SELECT count(*) FROM fanout") == [(1,)]
 
 
-def _dying(tx: Any, may_reach: Any) -> int:
-    record.resume_fanout(tx, may_reach)
+def _dying(tx: Any, may_reach: Any, outbox: Any) -> int:
+    record.resume_fanout(tx, may_reach, outbox)
     raise MemoryError
 
 

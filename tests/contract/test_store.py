@@ -139,6 +139,20 @@ def test_an_older_database_grows_to_the_same_schema_as_a_new_one(new_database: C
     assert execute(old, "SELECT * FROM parcel") == [("dhl", "T1", None)]
 
 
+def test_the_first_release_and_all_migrations_make_the_schema_of_a_new_database(
+    new_database: Callable[[], str],
+) -> None:
+    old, new = new_database(), new_database()
+    with opened(old) as db:
+        assert migrate(db, (Path(__file__).parent / "schema_of_release_1.sql").read_text(), ()) == 0
+    execute(old, "INSERT INTO issuer_counter VALUES ('ISSUER0001', 7)")
+    for url in (old, new):
+        open_store(url).close()
+    assert catalog(old) == catalog(new)
+    assert version(old) == version(new) == str(1 + len(migrations()))
+    assert execute(old, "SELECT * FROM issuer_counter") == [("ISSUER0001", 7, "")]
+
+
 def test_a_database_in_the_middle_runs_only_the_steps_it_lacks(database_url: str) -> None:
     with opened(database_url) as db:
         migrate(db, FIRST, ())

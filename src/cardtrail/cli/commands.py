@@ -6,6 +6,7 @@ from cardtrail import __version__
 from cardtrail.cli.epoch import epoch_app
 from cardtrail.cli.ingest import ingest
 from cardtrail.cli.party import audit_app, key_app, party_app
+from cardtrail.cli.retention import retention_app
 from cardtrail.cli.sandbox import sandbox
 from cardtrail.cli.serve import serve
 from cardtrail.cli.status import status
@@ -21,4 +22,5 @@ app.command(status)
 app.command(party_app)
 app.command(key_app)
 app.command(audit_app)
+app.command(retention_app)
 app.command(epoch_app)

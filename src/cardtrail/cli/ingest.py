@@ -18,6 +18,7 @@ from cardtrail.db import Database
 from cardtrail.errors import SettingError
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.ingest import ALL, Ingest, Result, Sender
+from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.settings import settings_of
 from cardtrail.platform.store import open_store
 
@@ -69,7 +70,7 @@ class _Run:
     """One run over some files."""
 
     def __init__(self, db: Database, rejected: Path, progress: Progress) -> None:
-        self._ingest = Ingest(db, wall_clock, lambda _sender, _issuer: True)
+        self._ingest = Ingest(db, wall_clock, lambda _sender, _issuer: True, Outbox(wall_clock))
         self._rejected = rejected
         self._progress = progress
         self._bad: BinaryIO | None = None

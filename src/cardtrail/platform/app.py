@@ -11,17 +11,25 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 
-from cardtrail.errors import CardtrailError
+from cardtrail.db import Database
+from cardtrail.errors import CardtrailError, SettingError
 from cardtrail.platform import apidocs, http
+from cardtrail.platform.address import networks_of
 from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.connector import connector_of
+from cardtrail.platform.deliver import Deliverer, Note, Options
+from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
+from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.epoch import Home
 from cardtrail.platform.feed import Feed
+from cardtrail.platform.health import Health
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.orders import Orders
-from cardtrail.platform.settings import Settings
+from cardtrail.platform.outbox import Outbox
+from cardtrail.platform.prune import Prune
+from cardtrail.platform.settings import Settings, steps_of
 from cardtrail.platform.signing import Signing
 from cardtrail.platform.status import Asgi, Receive, Scope, Send, StatusRoute
 from cardtrail.platform.store import open_store
@@ -29,6 +37,8 @@ from cardtrail.platform.sweep import Sweep
 from cardtrail.platform.tls import uvicorn_options
 from cardtrail.platform.tokens import Tokens
 
+MAX_DELIVERY_TIMEOUT = 120
+"""Longest call to an endpoint that can be set, seconds."""
 SWITCH_SECONDS = 0.001
 """How long a thread may keep the interpreter while another one waits."""
 KEEP_ALIVE_SECONDS = 75
@@ -53,13 +63,19 @@ class Platform:
         self.authenticator = Authenticator(self.registry)
         self.check = self.authenticator.check
         self.tokens = Tokens(self.db, self.authenticator, settings.audience)
-        self.ingest = Ingest(self.db, clock, self.registry.may_reach)
+        self.outbox = Outbox(wall_clock)
+        self.ingest = Ingest(self.db, clock, self.registry.may_reach, self.outbox)
         self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
         self.feed = Feed(self.db)
         self.home = Home(self.db, wall_clock)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
+        self.prune = Prune(self.db, wall_clock, settings.settled_days, settings.undelivered_days)
         self.openapi = apidocs.document()
         self.docs = apidocs.page_of(self.openapi)
+        self.endpoints = Endpoints(self.db, box, wall_clock)
+        self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
+        self.ingest.on_commit = self.deliverer.wake
+        self.health = Health(self.db, self.metrics, wall_clock)
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -72,18 +88,35 @@ class Platform:
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
             asyncio.create_task(_run(self.home.run_once, 5.0)),
             asyncio.create_task(_run(self.sweep.run_once, 60.0)),
+            asyncio.create_task(_run(self.prune.run_once, 60.0)),
+            asyncio.create_task(_run(self.health.run_once, 5.0)),
             asyncio.create_task(_run(self.signing.run_once, 60.0)),
             asyncio.create_task(_run(self.tokens.run_once, 60.0)),
         ]
+        if self.settings.deliver:
+            self._loops.append(asyncio.create_task(self.deliverer.run()))
 
     async def stop(self) -> None:
-        """Finish what was accepted for recording, then close."""
+        """Finish what was accepted for recording and what is being sent, then close."""
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.deliverer.stop()
         await self.feed.stop()
         await self.ingest.drain()
         self.db.close()
+
+
+def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, note: Note) -> Deliverer:
+    """Return the deliverer of the settings, not yet running. Raises SettingError."""
+    if not 1 <= settings.delivery_timeout <= MAX_DELIVERY_TIMEOUT:
+        raise SettingError(f"delivery_timeout: 1 to {MAX_DELIVERY_TIMEOUT} seconds expected")
+    egress = Egress(
+        allow=networks_of(settings.egress_allow), allow_http=settings.egress_http, timeout=settings.delivery_timeout,
+        connect_timeout=min(CONNECT_TIMEOUT, settings.delivery_timeout),
+    )  # fmt: skip
+    options = Options(timeout=settings.delivery_timeout, steps=steps_of(settings.delivery_steps), note=note)
+    return Deliverer(db, egress, endpoints, options)
 
 
 def _tune() -> None:

@@ -14,6 +14,7 @@ import msgspec
 from cardtrail.core.event import CarrierEvent, Event, ProductionEvent
 from cardtrail.db import Database, Lanes, Transaction
 from cardtrail.errors import InputError, StoreUnavailable
+from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.record import Item, MayReach, Outcome, record, rejected, resume_fanout
 from cardtrail.protocol.codec import decode_event, encode_event, event_of
 
@@ -105,10 +106,13 @@ Group = list[tuple[Sequence[Item], "asyncio.Future[list[Outcome]]"]]
 class Ingest:
     """The one way in for events; every caller of a process shares it. `clock` gives domain time in µs."""
 
-    def __init__(self, db: Database, clock: Callable[[], int], may_reach: MayReach) -> None:
+    def __init__(self, db: Database, clock: Callable[[], int], may_reach: MayReach, outbox: Outbox) -> None:
         self.clock = clock
         self._db = db
         self._may_reach = may_reach
+        self._outbox = outbox
+        self.on_commit: Callable[[], None] = lambda: None
+        """Told after each commit, since there may be something to deliver."""
         self._pending: Group = []
         self._size = 0
         self._lanes = Lanes(LANES, self._drain)
@@ -181,17 +185,19 @@ class Ingest:
             return error
 
     async def _record(self, items: Sequence[Item]) -> list[Outcome]:
-        return await self._db.transact(lambda tx: self.record(tx, items))
+        outcomes = await self._db.transact(lambda tx: self.record(tx, items))
+        self.on_commit()
+        return outcomes
 
     def record(self, tx: Transaction, items: Sequence[Item]) -> list[Outcome]:
         """Record events inside a transaction of the caller's; return their outcomes in order."""
-        return record(tx, items, self._may_reach, room=self.room)
+        return record(tx, items, self._may_reach, self._outbox, room=self.room)
 
     async def run_once(self) -> int:
         """Look whether there is room to wait; bring one large parcel's event further; return how many it reached."""
         row = await self._db.read(lambda tx: tx.one("count_waiting", most=MAX_WAITING_CARDS))
         self.room = row is None or row[0] < MAX_WAITING_CARDS
-        return await self._db.transact(lambda tx: resume_fanout(tx, self._may_reach))
+        return await self._db.transact(lambda tx: resume_fanout(tx, self._may_reach, self._outbox))
 
     async def drain(self) -> None:
         """Wait until everything that was submitted is answered."""

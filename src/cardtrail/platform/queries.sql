@@ -169,7 +169,7 @@ WHERE e.issuer_id = v.issuer_id AND e.card_id = v.card_id;
 
 -- name: operations_of_cards
 -- What is published about the cards.
-SELECT o.issuer_id, o.card_id, o.operation_id, o.requested_at, o.sequence, o.etag, o.sealed_at
+SELECT o.issuer_id, o.card_id, o.operation_id, o.requested_at, o.sequence, o.picture, o.strict_length, o.sealed_at
 FROM rows(issuer_id text, card_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 
@@ -195,7 +195,7 @@ WHERE excluded.first_at < parcel_link.first_at OR excluded.last_at > parcel_link
 INSERT INTO issuer_counter (issuer_id, change_no)
 SELECT v.issuer_id, v.changes FROM rows(issuer_id text, changes bigint) AS v
 WHERE true ON CONFLICT (issuer_id) DO UPDATE SET change_no = issuer_counter.change_no + excluded.change_no
-RETURNING issuer_id, change_no;
+RETURNING issuer_id, change_no, endpoints;
 
 -- name: save_operations
 -- Publish pictures.
@@ -295,6 +295,308 @@ SELECT c.issuer_id, c.change_no FROM rows(issuer_id text) AS v, issuer_counter A
 -- Every event of one card.
 SELECT body FROM event WHERE issuer_id = :issuer_id AND card_id = :card_id LIMIT 100000;
 
+-- ── the outbox ──
+
+-- name: endpoints_of_issuers
+-- The endpoints of these issuers, as ingest needs them.
+SELECT e.issuer_id, e.endpoint_id, e.state, e.config FROM rows(issuer_id text) AS v, endpoint AS e
+WHERE e.issuer_id = v.issuer_id ORDER BY e.issuer_id, e.endpoint_id;
+
+-- name: unsent_of_orders
+-- What is still to be sent of these orders to these endpoints, but for exact replays.
+SELECT n.issuer_id, n.notification_id, n.endpoint_id, n.operation_id, n.sequence
+FROM rows(issuer_id text, card_id text, operation_id text, endpoint_id text) AS v, notification AS n
+WHERE n.issuer_id = v.issuer_id AND n.card_id = v.card_id AND n.operation_id = v.operation_id
+    AND n.endpoint_id = v.endpoint_id AND n.state IN ('PENDING', 'WITHHELD') AND n.lot < 2;
+
+-- name: supersede
+-- A newer picture takes the place of these.
+UPDATE notification SET state = 'SUPERSEDED', settled_at = v.now
+FROM rows(issuer_id text, notification_id text, now bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.state IN ('PENDING', 'WITHHELD');
+
+-- name: add_notifications
+-- Put pictures on their way.
+INSERT INTO notification (issuer_id, notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, lot, round, attempts, due_at, settled_at, attempt_ids, picture, strict_length)
+SELECT v.issuer_id, v.notification_id, v.endpoint_id, v.card_id, v.operation_id, v.operation, v.sequence, v.state, v.lot, 0, 0, v.due_at, v.settled_at, '', v.picture, v.strict_length
+FROM rows(issuer_id text, notification_id text, endpoint_id text, card_id text, operation_id text, operation text, sequence bigint, state text, lot bigint, due_at bigint, settled_at bigint, picture bytea, strict_length bigint) AS v;
+
+-- name: claim
+-- What is due at an endpoint of one lot, after a given place in the queue.
+SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot = :lot
+    AND due_at <= :now AND (due_at, notification_id) > (:after_due, :after_id)
+ORDER BY due_at, notification_id LIMIT :most;
+
+-- name: claim_probe
+-- The message to try an endpoint with whose circuit is open.
+SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
+ORDER BY lot, due_at, notification_id LIMIT 1;
+
+-- name: high_water
+-- The database's epoch and an issuer's newest change.
+SELECT (SELECT value FROM meta WHERE name = 'epoch'), (SELECT change_no FROM issuer_counter WHERE issuer_id = :issuer_id);
+
+-- name: add_attempts
+-- Write down calls and what came back.
+INSERT INTO attempt (issuer_id, attempt_id, endpoint_id, at, carried, http_status, failure, ms, answer)
+SELECT v.issuer_id, v.attempt_id, v.endpoint_id, v.at, v.carried, v.http_status, v.failure, v.ms, v.answer
+FROM rows(issuer_id text, attempt_id text, endpoint_id text, at bigint, carried bigint, http_status bigint, failure text, ms bigint, answer text) AS v
+WHERE true ON CONFLICT DO NOTHING;
+
+-- name: settle_delivered
+-- The endpoint has these; that counts whoever sent them, and whatever became of the row meanwhile but for a new round.
+UPDATE notification SET state = 'DELIVERED', settled_at = v.now, attempts = notification.attempts + 1,
+    attempt_ids = CASE WHEN length(notification.attempt_ids) >= 1400 THEN substr(notification.attempt_ids, 29) ELSE notification.attempt_ids END || v.attempt_id || ' '
+FROM rows(issuer_id text, notification_id text, round bigint, attempt_id text, now bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id AND notification.round = v.round;
+
+-- name: settle_failed
+-- An attempt has failed: the attempt is noted; the rest only where the row still waits and the lane is still the sender's.
+UPDATE notification SET
+    state = CASE WHEN notification.state = 'PENDING' AND l.fence = v.fence THEN v.state ELSE notification.state END,
+    settled_at = CASE WHEN notification.state = 'PENDING' AND l.fence = v.fence THEN v.settled_at ELSE notification.settled_at END,
+    due_at = CASE WHEN notification.state = 'PENDING' AND l.fence = v.fence THEN v.due_at ELSE notification.due_at END,
+    attempts = CASE WHEN l.fence = v.fence THEN v.attempts ELSE notification.attempts END,
+    attempt_ids = CASE WHEN length(notification.attempt_ids) >= 1400 THEN substr(notification.attempt_ids, 29) ELSE notification.attempt_ids END || v.attempt_id || ' '
+FROM rows(issuer_id text, notification_id text, round bigint, attempt_id text, fence bigint, state text, settled_at bigint, due_at bigint, attempts bigint) AS v, lane AS l
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id AND notification.round = v.round
+    AND l.issuer_id = notification.issuer_id AND l.endpoint_id = notification.endpoint_id;
+
+-- name: unrefuse
+-- A receiver that refuses everything is broken: what it refused last is tried again.
+UPDATE notification SET state = 'PENDING', settled_at = NULL, due_at = v.due_at
+FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.round = v.round AND notification.state = 'REFUSED';
+
+-- name: withhold
+-- Some of what waits for an endpoint that is disabled is withheld; the answer lists them.
+UPDATE notification SET state = 'WITHHELD', lot = 0 WHERE (issuer_id, notification_id) IN (
+    SELECT n.issuer_id, n.notification_id FROM notification AS n
+    WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING'
+    ORDER BY n.lot, n.due_at, n.notification_id LIMIT :most
+) RETURNING notification_id;
+
+-- name: withheld
+-- Some of what was withheld from an endpoint.
+SELECT notification_id, card_id, operation_id, sequence FROM notification
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'WITHHELD'
+ORDER BY notification_id LIMIT :most;
+
+-- name: release
+-- These are withheld no longer.
+UPDATE notification SET state = 'PENDING', due_at = v.due_at FROM rows(issuer_id text, notification_id text, due_at bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id AND notification.state = 'WITHHELD';
+
+-- name: hasten
+-- An endpoint takes messages again: some of what waits for a later try is due now; the answer lists them.
+UPDATE notification SET due_at = :now WHERE (issuer_id, notification_id) IN (
+    SELECT n.issuer_id, n.notification_id FROM notification AS n
+    WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = :lot AND n.due_at > :now
+    ORDER BY n.due_at, n.notification_id LIMIT :most
+) RETURNING notification_id;
+
+-- ── lanes ──
+
+-- name: clock
+-- Now in microseconds, by the one clock that all processes share.
+SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint); -- postgres
+SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER); -- sqlite
+
+-- name: lanes_with_work
+-- Lanes that have something to do and that nobody else holds.
+SELECT l.issuer_id, l.endpoint_id, l.chore, e.version FROM lane AS l
+JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
+    AND (l.chore = 1 OR (e.state = 'ENABLED' AND (
+        (l.probe_at IS NULL AND (
+            EXISTS (SELECT 1 FROM notification AS n WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id
+                AND n.state = 'PENDING' AND n.lot = 0 AND n.due_at <= :now)
+            OR EXISTS (SELECT 1 FROM notification AS n WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id
+                AND n.state = 'PENDING' AND n.lot >= 1 AND n.due_at <= :now)))
+        OR (l.probe_at <= :now AND EXISTS (SELECT 1 FROM notification AS n
+            WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'))
+        OR l.heartbeat_at <= :now)))
+LIMIT :most;
+
+-- name: lane_health
+-- How it goes in every lane: state, open circuit, and what has waited longest.
+SELECT e.state, l.probe_at, (
+    SELECT n.notification_id FROM notification AS n
+    WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'
+    ORDER BY n.notification_id LIMIT 1
+) FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+LIMIT :most;
+
+-- name: acquire_lanes
+-- Lease lanes that nobody else holds; the answer lists those that were had.
+UPDATE lane SET holder = v.holder, fence = lane.fence + 1, leased_until = v.leased_until
+FROM rows(issuer_id text, endpoint_id text, holder text, clock bigint, too_far bigint, leased_until bigint) AS v
+WHERE lane.issuer_id = v.issuer_id AND lane.endpoint_id = v.endpoint_id
+    AND (lane.holder = v.holder OR lane.leased_until < v.clock OR lane.leased_until > v.too_far)
+RETURNING lane.issuer_id, lane.endpoint_id, lane.fence;
+
+-- name: renew_lanes
+-- Hold on to lanes; the answer lists those that are still held.
+UPDATE lane SET leased_until = v.leased_until
+FROM rows(issuer_id text, endpoint_id text, fence bigint, leased_until bigint) AS v
+WHERE lane.issuer_id = v.issuer_id AND lane.endpoint_id = v.endpoint_id AND lane.fence = v.fence AND lane.holder <> ''
+RETURNING lane.issuer_id, lane.endpoint_id;
+
+-- name: release_lanes
+-- Let go of lanes.
+UPDATE lane SET holder = '', leased_until = 0 FROM rows(issuer_id text, endpoint_id text, fence bigint) AS v
+WHERE lane.issuer_id = v.issuer_id AND lane.endpoint_id = v.endpoint_id AND lane.fence = v.fence;
+
+-- name: load_lane
+-- A lane and its endpoint.
+SELECT l.chore, l.failures, l.failing_since, l.probe_at, l.heartbeat_at, e.state, e.reason, e.config, e.secret_box, e.version, e.created_at
+FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id;
+
+-- name: save_lane
+-- How it goes at an endpoint, as its sender sees it; not where somebody has just healed it.
+UPDATE lane SET failures = :failures, failing_since = :failing_since, probe_at = :probe_at, heartbeat_at = :heartbeat_at
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND fence = :fence AND chore = 0;
+
+-- name: lock_lane
+-- Whoever moves an endpoint's rows and whoever asks for it come one after the other.
+SELECT e.state FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id
+FOR UPDATE OF l -- postgres
+;
+
+-- name: end_chore
+-- All rows fit the endpoint's state.
+UPDATE lane SET chore = 0 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
+
+-- name: heal_lane
+-- Try an endpoint again at once, as if nothing had happened.
+UPDATE lane SET failures = 0, failing_since = NULL, probe_at = NULL, chore = 1
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
+
+-- name: set_heartbeat
+-- When an endpoint's next heartbeat is due; none without a time.
+UPDATE lane SET heartbeat_at = :heartbeat_at WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
+
+-- ── endpoints ──
+
+-- name: change_endpoints
+-- Mark a change of an issuer's endpoints, under the lock that numbers its changes.
+INSERT INTO issuer_counter (issuer_id, change_no, endpoints) VALUES (:issuer_id, 0, :version)
+ON CONFLICT (issuer_id) DO UPDATE SET endpoints = excluded.endpoints;
+
+-- name: add_endpoint
+-- Register an endpoint; no row if its id is taken.
+INSERT INTO endpoint (issuer_id, endpoint_id, state, reason, config, secret_box, version, created_at)
+VALUES (:issuer_id, :endpoint_id, :state, :reason, :config, :secret_box, :version, :created_at)
+ON CONFLICT DO NOTHING;
+
+-- name: add_lane
+-- Every endpoint has a lane.
+INSERT INTO lane (issuer_id, endpoint_id, heartbeat_at) VALUES (:issuer_id, :endpoint_id, :heartbeat_at)
+ON CONFLICT DO NOTHING;
+
+-- name: find_endpoint
+-- One endpoint.
+SELECT issuer_id, endpoint_id, state, reason, config, secret_box, version, created_at FROM endpoint
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
+
+-- name: list_endpoints
+-- The endpoints of one issuer, or of all where it is empty.
+SELECT issuer_id, endpoint_id, state, reason, config, secret_box, version, created_at FROM endpoint
+WHERE :issuer_id = '' OR issuer_id = :issuer_id ORDER BY issuer_id, endpoint_id LIMIT :most;
+
+-- name: save_endpoint
+-- Write what may change of an endpoint.
+UPDATE endpoint SET state = :state, reason = :reason, config = :config, secret_box = :secret_box, version = :version
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
+
+-- ── the ledger ──
+
+-- name: list_open
+-- What was not delivered to an endpoint, in one state, oldest first.
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+FROM notification
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = :state AND notification_id > :after AND notification_id < :before
+    AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+ORDER BY notification_id LIMIT :most;
+
+-- name: list_notifications
+-- An issuer's notifications, oldest first; of one endpoint or state, or of all where that is empty.
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+FROM notification
+WHERE issuer_id = :issuer_id AND notification_id > :after AND notification_id < :before
+    AND (:endpoint_id = '' OR endpoint_id = :endpoint_id) AND (:state = '' OR state = :state)
+ORDER BY notification_id LIMIT :most;
+
+-- name: list_of_card
+-- The notifications of one card, oldest first.
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+FROM notification
+WHERE issuer_id = :issuer_id AND card_id = :card_id AND notification_id > :after AND notification_id < :before
+    AND (:endpoint_id = '' OR endpoint_id = :endpoint_id) AND (:state = '' OR state = :state)
+ORDER BY notification_id LIMIT :most;
+
+-- name: list_by_id
+-- These notifications.
+SELECT n.notification_id, n.endpoint_id, n.card_id, n.operation_id, n.operation, n.sequence, n.state, n.round, n.attempts, n.due_at, n.settled_at, n.attempt_ids
+FROM rows(issuer_id text, notification_id text) AS v, notification AS n
+WHERE n.issuer_id = v.issuer_id AND n.notification_id = v.notification_id;
+
+-- name: picture_sent
+-- What a notification says.
+SELECT picture FROM notification WHERE issuer_id = :issuer_id AND notification_id = :notification_id;
+
+-- name: attempts_by_id
+-- These attempts.
+SELECT a.attempt_id, a.at, a.carried, a.http_status, a.failure, a.ms, a.answer
+FROM rows(issuer_id text, attempt_id text) AS v, attempt AS a
+WHERE a.issuer_id = v.issuer_id AND a.attempt_id = v.attempt_id;
+
+-- name: sent_of_orders
+-- Every notification of these orders to these endpoints.
+SELECT n.notification_id, n.endpoint_id, n.card_id, n.operation_id, n.sequence, n.state, n.lot, n.round, n.attempt_ids
+FROM rows(issuer_id text, card_id text, operation_id text, endpoint_id text) AS v, notification AS n
+WHERE n.issuer_id = v.issuer_id AND n.card_id = v.card_id AND n.operation_id = v.operation_id AND n.endpoint_id = v.endpoint_id;
+
+-- name: newest_of_orders
+-- The pictures of these orders.
+SELECT o.operation_id, o.sequence, o.picture, o.strict_length FROM rows(issuer_id text, card_id text, operation_id text) AS v, operation AS o
+WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
+
+-- name: requeue
+-- Send these again: the newest picture in the place of the one that is stored.
+UPDATE notification SET state = 'PENDING', lot = 1, round = notification.round + 1, attempts = 0, due_at = v.due_at, settled_at = NULL,
+    sequence = v.sequence, picture = v.picture, strict_length = v.strict_length
+FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint, sequence bigint, picture bytea, strict_length bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.round = v.round AND notification.state <> 'PENDING'
+RETURNING notification.notification_id;
+
+-- name: requeue_exactly
+-- Send these again as they are stored.
+UPDATE notification SET state = 'PENDING', lot = 2, round = notification.round + 1, attempts = 0, due_at = v.due_at, settled_at = NULL
+FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.round = v.round AND notification.state <> 'PENDING'
+RETURNING notification.notification_id;
+
+-- name: supersede_stuck
+-- A newer picture is on its way in place of these.
+UPDATE notification SET state = 'SUPERSEDED', settled_at = v.now
+FROM rows(issuer_id text, notification_id text, now bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.state IN ('REFUSED', 'DEAD', 'WITHHELD');
+
+-- name: orders_after
+-- An issuer's orders by their newest change.
+SELECT change_no, card_id, operation_id, sequence, picture, strict_length FROM operation
+WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
+
 -- ── retention ──
 
 -- name: waiting_operations
@@ -379,6 +681,32 @@ SELECT v.carrier, v.tracking_number FROM rows(carrier text, tracking_number text
 -- Forget what cards without an order travelled in.
 DELETE FROM parcel_link
 WHERE (issuer_id, card_id) IN (SELECT v.issuer_id, v.card_id FROM rows(issuer_id text, card_id text) AS v);
+
+-- name: old_notifications
+-- Notifications in one state that were settled long ago.
+SELECT issuer_id, notification_id FROM notification
+WHERE state = :state AND settled_at < :before ORDER BY settled_at LIMIT :most;
+
+-- name: old_withheld
+-- Notifications of one endpoint that have been withheld for long.
+SELECT issuer_id, notification_id FROM notification
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'WITHHELD' AND notification_id < :before
+ORDER BY notification_id LIMIT :most;
+
+-- name: drop_notifications
+-- Forget these, unless they are on their way again.
+DELETE FROM notification WHERE state <> 'PENDING'
+    AND (issuer_id, notification_id) IN (SELECT v.issuer_id, v.notification_id FROM rows(issuer_id text, notification_id text) AS v);
+
+-- name: old_attempts
+-- An issuer's calls before a given one.
+SELECT issuer_id, attempt_id FROM attempt
+WHERE issuer_id = :issuer_id AND attempt_id < :before ORDER BY attempt_id LIMIT :most;
+
+-- name: drop_attempts
+-- Forget these.
+DELETE FROM attempt
+WHERE (issuer_id, attempt_id) IN (SELECT v.issuer_id, v.attempt_id FROM rows(issuer_id text, attempt_id text) AS v);
 
 -- ── parties ──
 

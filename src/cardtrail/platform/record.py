@@ -24,7 +24,8 @@ from cardtrail.core.order import (
 )
 from cardtrail.core.status import ShipmentStatus
 from cardtrail.db import Row, Transaction
-from cardtrail.protocol.codec import answer_of, decode_events, etag_of, picture_of
+from cardtrail.platform.outbox import Change, Outbox
+from cardtrail.protocol.codec import answer_of, decode_events, etag_of, picture_of, strict_form
 
 MAX_SITE_EVENTS = 400
 MAX_CARRIER_EVENTS = 600
@@ -79,11 +80,12 @@ def rejected(code: str, text: str) -> Outcome:
 
 
 class Published(msgspec.Struct):
-    """What is published of one operation."""
+    """What is published of one operation: the full form and how much of it is the published one."""
 
     requested_at: int
     sequence: int
-    etag: str
+    picture: bytes
+    strict_length: int
 
 
 class _Card:
@@ -131,7 +133,9 @@ class _Parcel:
         self.events: list[tuple[str, Event, bytes]] = []
 
 
-def record(tx: Transaction, items: Sequence[Item], may_reach: MayReach, *, room: bool = True) -> list[Outcome]:
+def record(
+    tx: Transaction, items: Sequence[Item], may_reach: MayReach, outbox: Outbox, *, room: bool = True
+) -> list[Outcome]:
     """Record events in one transaction and return each one's outcome, in order. May be run again.
 
     A key that comes twice in one batch is answered as if it had come in two. Without `room` no further card, parcel
@@ -143,7 +147,7 @@ def record(tx: Transaction, items: Sequence[Item], may_reach: MayReach, *, room:
         first: dict[EventKey, int] = {}
         for place in left:
             first.setdefault(items[place].event.key, place)
-        told = _Recording(tx, may_reach, room=room).run([items[place] for place in first.values()])
+        told = _Recording(tx, may_reach, outbox, room=room).run([items[place] for place in first.values()])
         outcomes.update(zip(first.values(), told, strict=True))
         if len(first) == len(left):
             break
@@ -164,14 +168,16 @@ def _said_again(item: Item, first: Item, outcome: Outcome) -> Outcome | None:
     return None if outcome.result == "rejected" else _CONFLICT
 
 
-def resume_fanout(tx: Transaction, may_reach: MayReach) -> int:
+def resume_fanout(tx: Transaction, may_reach: MayReach, outbox: Outbox) -> int:
     """Bring one waiting parcel event to its next cards; return how many it reached, 0 when none waits."""
-    return _Recording(tx, may_reach).resume()
+    return _Recording(tx, may_reach, outbox).resume()
 
 
 class _Recording:
-    def __init__(self, tx: Transaction, may_reach: MayReach, *, room: bool = True) -> None:
+    def __init__(self, tx: Transaction, may_reach: MayReach, outbox: Outbox, *, room: bool = True) -> None:
         self.tx = tx
+        self.outbox = outbox
+        self.steps: list[Change] = []
         self.now = 0
         self.room = room
         self.may_reach = may_reach
@@ -342,11 +348,11 @@ class _Recording:
             bodies.setdefault((issuer_id, card_id), []).append(body)
         for key, stored in bodies.items():
             self.cards[key].events = {event.key: event for event in decode_events(stored)}
-        for issuer_id, card_id, operation_id, at, sequence, etag, sealed_at in self.tx.each(
+        for issuer_id, card_id, operation_id, at, sequence, picture, length, sealed_at in self.tx.each(
             "operations_of_cards", keys
         ):
             card = self.cards[issuer_id, card_id]
-            card.published[operation_id] = Published(at, sequence, etag)
+            card.published[operation_id] = Published(at, sequence, bytes(picture), length)
             if sealed_at is not None:
                 card.sealed |= {operation_id}
 
@@ -478,18 +484,23 @@ class _Recording:
 
     def publish(self, key: CardKey, card: _Card, order: Order) -> None:
         """Draw an order's picture; if it differs from the published one, it is the next in sequence."""
-        picture = picture_of(operation_of(order))
-        published = card.published.get(order.operation_id)
-        sequence = published.sequence if published else 0
-        if published and etag_of(answer_of([picture.sealed(sequence)])) == published.etag:
+        operation = operation_of(order)
+        picture = picture_of(operation)
+        before = card.published.get(order.operation_id)
+        sequence = before.sequence if before else 0
+        if before and picture.sealed(sequence) == before.picture:
             return
         full = picture.sealed(sequence + 1)
-        etag = etag_of(answer_of([full]))
-        card.published[order.operation_id] = Published(order.requested_at, sequence + 1, etag)
+        card.published[order.operation_id] = Published(order.requested_at, sequence + 1, full, picture.strict_length)
         card.changes[order.operation_id] = (
             *key, order.requested_at, order.operation_id, sequence + 1, 0, order.ended_at, self.now,
-            full, picture.strict_length, etag,
+            full, picture.strict_length, etag_of(answer_of([full])),
         )  # fmt: skip
+        is_published = before is None or strict_form(before.picture, before.strict_length) != picture.published
+        self.steps.append(Change(
+            *key, order.operation_id, operation.operation, order.stage, sequence + 1, full, picture.strict_length,
+            is_published,
+        ))  # fmt: skip
 
     # ── save ──
 
@@ -543,18 +554,20 @@ class _Recording:
         self.tx.each("drop_cards", unused)
 
     def publish_all(self) -> None:
-        """Number the changes and write the pictures; the counters are the last lock before the commit."""
+        """Number the changes, write the pictures, put them on their way; after the counters only notifications lock."""
         changed: dict[str, list[Row]] = {}
         for (issuer_id, _), card in sorted(self.cards.items()):
             changed.setdefault(issuer_id, []).extend(card.changes.values())
         counts = [(issuer_id, len(rows)) for issuer_id, rows in sorted(changed.items()) if rows]
-        newest: dict[str, int] = dict(self.tx.each("count_changes", counts))
+        counted = self.tx.each("count_changes", counts)
+        newest: dict[str, int] = {issuer_id: change_no for issuer_id, change_no, _ in counted}
         rows = [
             (*row[:5], newest[issuer_id] - len(rows) + place, *row[6:])
             for issuer_id, rows in changed.items() if rows
             for place, row in enumerate(rows, 1)
         ]  # fmt: skip
         self.tx.each("save_operations", rows)
+        self.outbox.enqueue(self.tx, self.steps, {issuer_id: endpoints for issuer_id, _, endpoints in counted})
 
     # ── the rest of a large parcel ──
 

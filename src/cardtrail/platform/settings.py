@@ -43,17 +43,51 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long events wait for an order that does not come."""
     seal_days: int = 400
     """An order that ended and has not changed for so long loses its events and keeps its picture; 0 keeps all."""
+    deliver: bool = True
+    """Deliver notifications in this process too; any number of processes share the work."""
+    delivery_timeout: int = 15
+    """Longest call to an endpoint, seconds; a crashed process's endpoints are taken over after twice as long."""
+    delivery_steps: str = "5,30,120,600,1800,3600,7200,14400,28800,28800,28800,28800,28800,28800,28800,28800"
+    """Waits before a notification is sent again, seconds; after the last try that fails it is dead."""
+    egress_allow: str = ""
+    """Networks that endpoints may be in although they are not public, as 10.0.0.0/8, separated by commas."""
+    egress_http: bool = False
+    """Endpoints without TLS are allowed; only for trying out."""
+    settled_days: int = 30
+    """How long delivered and superseded notifications stay, and all attempts; 0 keeps for ever."""
+    undelivered_days: int = 400
+    """How long refused, dead and withheld notifications stay; 0 keeps for ever."""
     log_level: str = "info"
     """debug, info, warning or error."""
     drain_seconds: int = 20
     """How long a stopping service finishes what it has begun."""
 
 
+MAX_STEPS = 100
+"""Most waits of the delivery schedule."""
+MAX_STEP = 86_400
+"""Longest of them, seconds."""
+
+
+def steps_of(text: str) -> tuple[int, ...]:
+    """Return `delivery_steps` in µs. Raises SettingError."""
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        steps = tuple(round(float(part) * 1_000_000) for part in parts)
+    except (ValueError, OverflowError):
+        steps = ()
+    if not 1 <= len(steps) <= MAX_STEPS or not all(0 < step <= MAX_STEP * 1_000_000 for step in steps):
+        raise SettingError(
+            f"delivery_steps: 1 to {MAX_STEPS} waits in seconds, separated by commas, none over {MAX_STEP}"
+        )
+    return steps
+
+
 class Described(NamedTuple):
     """A setting as documentation and help show it."""
 
     name: str
-    default: str | int
+    default: str | int | bool
     text: str
 
 

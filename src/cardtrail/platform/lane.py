@@ -1,0 +1,452 @@
+"""A lane: all that goes to one endpoint, from the process that holds its lease.
+
+Claims live here, in memory; after a crash what was not settled is simply sent again.
+
+`run_once` does the chores, then sends what is due: workers, as many as the endpoint shows it can take, each take a
+batch, sign it, send it, judge the answer and hand the result to be settled.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import msgspec
+import structlog
+
+from cardtrail.core.schedule import next_due
+from cardtrail.db import Database, Row, Transaction
+from cardtrail.errors import StoreUnavailable
+from cardtrail.platform.answer import Answer
+from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
+from cardtrail.platform.chore import do_chore
+from cardtrail.platform.circuit import REFUSALS, Circuit
+from cardtrail.platform.egress import Egress
+from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
+from cardtrail.platform.endpoints import Endpoints
+from cardtrail.platform.lease import Lease
+from cardtrail.platform.limit import Bucket
+from cardtrail.platform.outbox import EXACT, LIVE, REPLAY, NotificationState, new_ids
+from cardtrail.platform.settle import Settlement, Settler
+from cardtrail.protocol.cursor import Cursor, encode_cursor
+from cardtrail.protocol.envelope import halves
+
+SLICE = 1.0
+"""Seconds after which a lane stops taking batches, so that a change of its endpoint is noticed."""
+MAX_READY = 1_000
+"""Most notifications that are claimed and not yet being sent."""
+DRY = 0.01
+"""Seconds for which workers believe that nothing is due, after one of them has looked."""
+MINUTE = 60_000_000
+"""Microseconds in a minute."""
+ACTOR = "platform"
+
+_log = structlog.get_logger()
+
+
+Fate = tuple[str, int | None, int, int]
+"""State, settled at (µs or None), due at (µs), attempts that count."""
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """What is the same for all lanes of a process: waits after failures (µs), and the longest a call takes (s)."""
+
+    steps: tuple[int, ...]
+    timeout: float
+    probe_after: Callable[[int], int]
+    chance: Callable[[], float]
+
+
+class Tools(msgspec.Struct, frozen=True):
+    """What a lane works with. `wall` gives µs, `monotonic` seconds."""
+
+    db: Database
+    egress: Egress
+    endpoints: Endpoints
+    settler: Settler
+    pace: Pace
+    wall: Callable[[], int]
+    monotonic: Callable[[], float]
+    note: Callable[[Answer, int], None]
+
+
+class Lane:
+    """The lane of one lease; `load` it before use, and again when its endpoint's version has changed."""
+
+    def __init__(self, lease: Lease, tools: Tools) -> None:
+        self.lease = lease
+        self._tools = tools
+        self._ready: deque[Message] = deque()
+        self._claimed: set[str] = set()
+        self._place = (-1, "")
+        self._cursor = ""
+        self._refused: dict[str, Message] = {}
+        self._refilling = asyncio.Lock()
+        self._pacing = asyncio.Lock()
+        self._workers = 0
+        self._done = 0
+        self._sent_at = 0
+        self._stop_at = 0.0
+        self._dry_until = 0.0
+        self.endpoint: Endpoint
+        self._secrets: Secrets
+        self._caller: Caller
+        self._circuit: Circuit
+        self._bucket: Bucket
+        self._chore = False
+        self._heartbeat_at: int | None = None
+
+    # ── loading ──
+
+    async def load(self) -> None:
+        """Read the endpoint and how it goes there."""
+        tools = self._tools
+        row = await tools.db.read(lambda tx: tx.one("load_lane", **self._where))
+        if row is None:
+            raise LookupError(f"there is no lane {self.lease.key}")
+        chore, failures, failing_since, probe_at, heartbeat_at, *stored = row
+        self.endpoint, self._secrets = tools.endpoints.opened((*self.lease.key, *stored))
+        config = self.endpoint.config
+        self._caller = Caller(tools.egress, self.endpoint, self._secrets, tools.wall(), tools.monotonic)
+        self._circuit = Circuit(failures, failing_since, probe_at, config.concurrency, tools.pace.probe_after)
+        self._chore, self._heartbeat_at = bool(chore), heartbeat_at
+        # No burst at the beginning: a holder that died a moment ago may just have spent it.
+        burst = max(1.0, config.rate / 20)
+        self._bucket = Bucket(config.rate, burst)
+        self._bucket.due = tools.monotonic() + self._bucket.room
+
+    @property
+    def _where(self) -> dict[str, str]:
+        return {"issuer_id": self.lease.key[0], "endpoint_id": self.lease.key[1]}
+
+    # ── one turn ──
+
+    def stop(self) -> None:
+        """Take no further batch in this turn."""
+        self._stop_at = 0.0
+
+    async def run_once(self) -> int:
+        """Do what there is to do now, for a slice of time; return how many rows were moved or settled."""
+        self._done = 0
+        self._place = (-1, "")
+        self._stop_at = self._tools.monotonic() + SLICE
+        self._dry_until = 0.0
+        try:
+            await self._do_chore()
+            if self.endpoint.state is EndpointState.ENABLED:
+                await self._send_what_is_due()
+            self._let_go()
+            await self._save()
+        except StoreUnavailable as error:
+            self._cut_short(error)
+        finally:
+            self._let_go()
+        return self._done
+
+    async def _send_what_is_due(self) -> None:
+        await self._beat()
+        if self._circuit.is_open:
+            await self._probe()
+        if not self._circuit.is_open:
+            await self._send_due()
+
+    def _cut_short(self, error: StoreUnavailable) -> None:
+        """End the turn, but not the calls that are under way: what came of them is settled when the store is back."""
+        self._stop_at = 0.0
+        _log.warning("turn_cut_short", error=str(error), **self._where)
+
+    async def _do_chore(self) -> None:
+        """Move rows so that they fit the endpoint's state, in small steps; what is left is for the next turn."""
+        tools = self._tools
+        while self._chore and tools.monotonic() < self._stop_at:
+            moved = await tools.db.transact(lambda tx: do_chore(tx, *self.lease.key, tools.wall()))
+            self._done += moved
+            self._chore = moved > 0
+
+    async def _send_due(self) -> None:
+        """Let workers send until nothing is due or the slice is over."""
+        if not await self._refill():
+            return
+        async with asyncio.TaskGroup() as group:
+            self._hire(group)
+
+    def _hire(self, group: asyncio.TaskGroup) -> None:
+        """Have as many workers as the endpoint takes and the work needs."""
+        size = self.endpoint.config.batch_size
+        wanted = min(self._circuit.window, -(-len(self._ready) // size) + self._workers)
+        while self._workers < wanted:
+            self._workers += 1
+            group.create_task(self._work(group))
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        try:
+            while self._workers <= self._circuit.window and self._may_send() and (batch := await self._next_batch()):
+                if not await self._wait_for_rate():
+                    self._ready.extendleft(reversed(batch))
+                    return
+                await self._send(batch)
+                self._hire(group)
+        except StoreUnavailable as error:
+            self._cut_short(error)
+        finally:
+            self._workers -= 1
+
+    def _may_send(self) -> bool:
+        is_over = self._tools.monotonic() >= self._stop_at or self.endpoint.state is EndpointState.DISABLED
+        return not is_over and self._is_held() and not self._circuit.is_open
+
+    async def _wait_for_rate(self, *, whole: bool = False) -> bool:
+        """Wait for a turn; return whether it came within the slice, or for a `whole` batch within the lease."""
+        tools = self._tools
+        may_go_on = self._is_held if whole else self._may_send
+        if not self._bucket.take(tools.monotonic()):
+            return True
+        async with self._pacing:
+            while wait := self._bucket.take(tools.monotonic()):
+                if not may_go_on():
+                    return False
+                await asyncio.sleep(min(wait, 0.1))
+        return True
+
+    # ── claiming ──
+
+    async def _next_batch(self) -> list[Message]:
+        if not self._ready and not await self._refill():
+            return []
+        size, ready = 0, self._ready
+        most = 1 if self._circuit.is_open else self.endpoint.config.batch_size
+        count = 0
+        for message in islice(ready, most):
+            size += len(message.picture) + 1
+            if count and size > MAX_BODY:
+                break
+            count += 1
+        return [ready.popleft() for _ in range(count)]
+
+    async def _refill(self) -> bool:
+        """Claim what is due, live traffic first; return whether there is any. One asks for all who wait."""
+        async with self._refilling:
+            if self._ready:
+                return True
+            if self._tools.monotonic() < self._dry_until:
+                return False
+            config = self.endpoint.config
+            most = min(MAX_READY, max(1, 2 * self._circuit.window * config.batch_size))
+            rows = await self._tools.db.read(lambda tx: self._claim(tx, most))
+            for row in rows:
+                if row[0] not in self._claimed:
+                    self._claimed.add(row[0])
+                    self._ready.append(_message_of(row))
+            if not self._ready:
+                self._dry_until = self._tools.monotonic() + DRY
+            return bool(self._ready)
+
+    def _claim(self, tx: Transaction, most: int) -> list[Row]:
+        """Read on from where the last claim ended, and from the start where that gives nothing; replays come last."""
+        self._cursor = _cursor_of(tx, self.lease.key[0])
+        for place in dict.fromkeys((self._place, (-1, ""))):
+            rows = self._claim_of_lot(tx, LIVE, place, most)
+            if rows:
+                self._place = (rows[-1][5], rows[-1][0])
+                return rows
+        for lot in (REPLAY, EXACT):
+            rows = self._claim_of_lot(tx, lot, (-1, ""), most)
+            if rows:
+                return rows
+        return []
+
+    def _claim_of_lot(self, tx: Transaction, lot: int, after: tuple[int, str], most: int) -> list[Row]:
+        """Read what is due and not in hand; what is in hand comes first where nothing tells the place to begin."""
+        more = len(self._claimed) if lot != LIVE else 0
+        rows = tx.all(
+            "claim", lot=lot, now=self._tools.wall(), after_due=after[0], after_id=after[1], most=most + more,
+            **self._where,
+        )  # fmt: skip
+        return [row for row in rows if row[0] not in self._claimed][:most]
+
+    # ── sending ──
+
+    async def _send(self, batch: Sequence[Message]) -> None:
+        """Send a batch and settle it; one that is refused is split, so that only what fails alone is refused."""
+        tools = self._tools
+        answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000)
+        self._sent_at = tools.wall()
+        tools.note(answer, len(batch))
+        verdict = verdict_of(answer)
+        if verdict is Verdict.DELIVERED:
+            await self._delivered(batch, answer)
+        elif verdict is Verdict.REFUSED and len(batch) > 1:
+            await self._split(batch, answer)
+        elif verdict is Verdict.REFUSED:
+            await self._refuse(batch[0], answer)
+        elif verdict is Verdict.GONE:
+            await self._settle(batch, answer, _uncounted)
+            await self._disable("the endpoint answered 410 Gone")
+        else:
+            await self._failed(batch, answer)
+
+    async def _delivered(self, batch: Sequence[Message], answer: Answer) -> None:
+        closed = self._circuit.succeed()
+        self._refused.clear()
+        await self._settle(batch, answer, None)
+        if closed:
+            _log.info("circuit_closed", **self._where)
+            await self._tools.db.transact(lambda tx: tx.run("heal_lane", **self._where))
+            self._chore, self._circuit.changed = True, False
+
+    async def _split(self, batch: Sequence[Message], answer: Answer) -> None:
+        await self._settle(batch, answer, _uncounted, keep_claims=True)
+        for half in halves(batch):
+            # Not ended by the slice: or a slow receiver's batch would begin anew each time and never come to an end.
+            if self._is_held() and not self._circuit.is_open and await self._wait_for_rate(whole=True):
+                await self._send(half)
+            else:
+                self._forget(half)
+
+    async def _refuse(self, message: Message, answer: Answer) -> None:
+        """Refuse one message; when only refusals come, the receiver is what is broken, and all is taken back."""
+        now = self._tools.wall()
+        if self._circuit.is_open:  # it may be the message or still the receiver: another one will tell
+            self._circuit.fail(now)
+            await self._settle([message], answer, _put_back(now))
+            return
+        row = (NotificationState.REFUSED.value, now, message.due_at, message.attempts + 1)
+        await self._settle([message], answer, lambda _: row)
+        self._refused[message.operation_id] = message
+        if len(self._refused) < REFUSALS:
+            return
+        await self._tools.settler.flush()
+        refused = sorted((self.lease.key[0], each.notification_id, each.round, now) for each in self._refused.values())
+        await self._tools.db.transact(lambda tx: tx.each("unrefuse", refused))
+        self._refused.clear()
+        self._circuit.open(now)
+        _log.warning("circuit_opened", why=f"{REFUSALS} orders refused in a row", **self._where)
+
+    async def _failed(self, batch: Sequence[Message], answer: Answer) -> None:
+        """Plan the next try. While the circuit is open nothing grows older."""
+        now, pace = self._tools.wall(), self._tools.pace
+        was_open = self._circuit.is_open
+        if self._circuit.fail(now):
+            _log.warning("circuit_opened", why=answer.failure or answer.status, **self._where)
+
+        def row(message: Message) -> Fate:
+            due = next_due(message.attempts + 1, now, pace.chance(), answer.retry_after, pace.steps)
+            if due is None:
+                return NotificationState.DEAD.value, now, message.due_at, message.attempts + 1
+            return NotificationState.PENDING.value, None, due, message.attempts + 1
+
+        await self._settle(batch, answer, _put_back(now) if was_open else row)
+        if self._circuit.is_hopeless(now):
+            await self._disable("no call has succeeded for 5 days")
+
+    async def _probe(self) -> None:
+        """Try an endpoint whose circuit is open with one message."""
+        tools = self._tools
+        if self._circuit.probe_at is None or tools.wall() < self._circuit.probe_at or not self._is_held():
+            return
+
+        def work(tx: Transaction) -> Row | None:
+            self._cursor = _cursor_of(tx, self.lease.key[0])
+            return tx.one("claim_probe", **self._where)
+
+        row = await tools.db.read(work)
+        if row is not None and row[0] not in self._claimed and await self._wait_for_rate():
+            self._claimed.add(row[0])
+            await self._send([_message_of(row)])
+
+    def _is_held(self) -> bool:
+        return self._tools.monotonic() + self._tools.pace.timeout < self.lease.until
+
+    async def _beat(self) -> None:
+        """Send a heartbeat where nothing was sent for long; what comes of it changes nothing."""
+        minutes, due = self.endpoint.config.heartbeat_minutes, self._heartbeat_at
+        now = self._tools.wall()
+        if not minutes or due is None or now < due or self._circuit.is_open:
+            return
+        if now >= self._sent_at + minutes * MINUTE and self._is_held() and await self._wait_for_rate():
+            cursor = await self._tools.db.read(lambda tx: _cursor_of(tx, self.lease.key[0]))
+            answer = await self._caller.beat(cursor, now // 1_000_000)
+            self._sent_at = now
+            _log.info("heartbeat", status=answer.status, failure=answer.failure, **self._where)
+        self._heartbeat_at = self._sent_at + minutes * MINUTE
+        self._circuit.changed = True
+
+    # ── settling ──
+
+    async def _settle(
+        self,
+        batch: Sequence[Message],
+        answer: Answer,
+        failed: Callable[[Message], Fate] | None,
+        *,
+        keep_claims: bool = False,
+    ) -> None:
+        """Hand over what came of a call: all delivered, or what becomes of each."""
+        now = self._tools.wall()
+        issuer_id, endpoint_id = self.lease.key
+        attempt_id = new_ids(now)()
+        attempt = (
+            issuer_id, attempt_id, endpoint_id, now - round(answer.seconds * 1_000_000), len(batch), answer.status,
+            answer.failure, round(answer.seconds * 1_000), self._caller.shown(answer),
+        )  # fmt: skip
+        keys = [(issuer_id, each.notification_id, each.round, attempt_id) for each in batch]
+        if failed is None:
+            settlement = Settlement(attempt, delivered=[(*key, now) for key in keys])
+        else:
+            rows = [(*key, self.lease.fence, *failed(each)) for key, each in zip(keys, batch, strict=True)]
+            settlement = Settlement(attempt, failed=rows)
+        self._done += len(batch)
+        await self._tools.settler.put(settlement, (lambda _: None) if keep_claims else (lambda _: self._forget(batch)))
+
+    def _forget(self, batch: Sequence[Message]) -> None:
+        self._claimed.difference_update(each.notification_id for each in batch)
+
+    async def _disable(self, reason: str) -> None:
+        """Send nothing any more, and tell a person, once."""
+        if self.endpoint.state is EndpointState.DISABLED:
+            return
+        enabled = self.endpoint
+        self.endpoint = msgspec.structs.replace(enabled, state=EndpointState.DISABLED, reason=reason)
+        try:
+            await self._tools.endpoints.disable(*self.lease.key, reason, ACTOR)
+        except StoreUnavailable:
+            self.endpoint = enabled  # so that the next call that ends so tries again
+            raise
+        _log.error("endpoint_disabled", alert=True, reason=reason, **self._where)
+
+    def _let_go(self) -> None:
+        """Let go of what was claimed and not sent."""
+        self._forget(self._ready)
+        self._ready.clear()
+
+    async def _save(self) -> None:
+        """Write down how it goes."""
+        circuit = self._circuit
+        if circuit.changed:
+            await self._tools.db.transact(lambda tx: tx.run(
+                "save_lane", failures=circuit.failures, failing_since=circuit.failing_since, probe_at=circuit.probe_at,
+                heartbeat_at=self._heartbeat_at, fence=self.lease.fence, **self._where,
+            ))  # fmt: skip
+            circuit.changed = False
+
+
+def _uncounted(message: Message) -> Fate:
+    """Note the attempt and change nothing else."""
+    return NotificationState.PENDING.value, None, message.due_at, message.attempts
+
+
+def _put_back(now: int) -> Callable[[Message], Fate]:
+    """Note a probe that failed: the next one is made with whatever waits longest."""
+    return lambda message: (NotificationState.PENDING.value, None, now, message.attempts)
+
+
+def _cursor_of(tx: Transaction, issuer_id: str) -> str:
+    """Return the issuer's high-water mark."""
+    row = tx.one("high_water", issuer_id=issuer_id)
+    epoch, number = row if row is not None else ("", 0)
+    return encode_cursor(Cursor(epoch, issuer_id, number or 0))
+
+
+def _message_of(row: Row) -> Message:
+    notification_id, operation_id, lot, round_, attempts, due_at, picture, strict_length = row
+    return Message(notification_id, operation_id, lot, round_, attempts, due_at, bytes(picture), strict_length)

@@ -1,0 +1,109 @@
+"""Settling: what came of calls goes into the store, many calls in one transaction.
+
+A success counts whoever sent it; a failure only where the lane's fence is still the sender's. Deliveries and failures
+are two transactions, each in the order of ids: so no two writers wait for each other in a ring.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+
+from cardtrail.db import Database, Lanes, Row, Transaction
+from cardtrail.errors import StoreUnavailable
+
+MAX_GROUP = 2_000
+"""Most notifications settled in one transaction; the results of one call are never split."""
+MAX_WAITING = 10_000
+"""Most notifications that may wait to be settled; senders then wait too."""
+RETRY_SECONDS = 0.5
+"""Pause before the store is tried again."""
+TRIES = 20
+"""How often it is tried; then the rows are left as they are and will be sent again."""
+
+_log = structlog.get_logger()
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What came of one call: rows of `add_attempts`, `settle_delivered` and `settle_failed`."""
+
+    attempt: Row
+    delivered: Sequence[Row] = ()
+    failed: Sequence[Row] = ()
+
+    @property
+    def size(self) -> int:
+        """How many notifications it settles."""
+        return len(self.delivered) + len(self.failed)
+
+
+Done = Callable[[Settlement], None]
+"""Told when a settlement is in the store, or was given up."""
+
+
+class Settler:
+    """Settles for all lanes of a process."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._waiting: list[tuple[Settlement, Done]] = []
+        self._size = 0
+        self._lanes = Lanes(1, self._drain)
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def put(self, settlement: Settlement, done: Done) -> None:
+        """Hand over what came of a call; wait only while too much waits already."""
+        await self._room.wait()
+        self._waiting.append((settlement, done))
+        self._size += settlement.size
+        if self._size >= MAX_WAITING:
+            self._room.clear()
+        self._lanes.wake()
+
+    async def flush(self) -> None:
+        """Wait until everything handed over is settled."""
+        await self._lanes.ended()
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            group = self._next_group()
+            await self._write_patiently([settlement for settlement, _ in group])
+            for settlement, done in group:
+                done(settlement)
+
+    def _next_group(self) -> list[tuple[Settlement, Done]]:
+        size, count = 0, 0
+        for settlement, _ in self._waiting:
+            if count and size + settlement.size > MAX_GROUP:
+                break
+            size, count = size + settlement.size, count + 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._size -= size
+        self._room.set()
+        return group
+
+    async def _write_patiently(self, group: Sequence[Settlement]) -> None:
+        for _ in range(TRIES):
+            try:
+                await self._write(group)
+            except StoreUnavailable as error:
+                _log.warning("not_settled_yet", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+        _log.error("not_settled", calls=len(group))
+
+    async def _write(self, group: Sequence[Settlement]) -> None:
+        attempts = sorted(settlement.attempt for settlement in group)
+        delivered = sorted(row for settlement in group for row in settlement.delivered)
+        failed = sorted(row for settlement in group for row in settlement.failed)
+
+        def keep(tx: Transaction) -> None:
+            tx.each("add_attempts", attempts)
+            tx.each("settle_delivered", delivered)
+
+        await self._db.transact(keep)
+        if failed:
+            await self._db.transact(lambda tx: tx.each("settle_failed", failed))

@@ -1,0 +1,123 @@
+"""Retention of the outbox: each state by its own time, in small batches, and nothing before it."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cardtrail.platform import prune
+from cardtrail.platform.health import Health
+from cardtrail.platform.metrics import Metrics
+from cardtrail.platform.outbox import id_before
+from cardtrail.platform.prune import Prune
+from cardtrail.platform.sweep import DAY
+from tests.desk import Desk, connected, desk, execute
+
+DAYS = {"DELIVERED": 30, "SUPERSEDED": 30, "REFUSED": 400, "DEAD": 400, "WITHHELD": 400}
+NOW = 2_000 * DAY
+ENDPOINTS = (
+    "INSERT INTO endpoint VALUES ('ISSUER0001', 'off', 'DISABLED', 'why', '{}', '', 'v', 1)",
+    "INSERT INTO endpoint VALUES ('ISSUER0001', 'on', 'ENABLED', NULL, '{}', '', 'v', 1)",
+    "INSERT INTO lane (issuer_id, endpoint_id) VALUES ('ISSUER0001', 'off'), ('ISSUER0001', 'on')",
+)
+
+
+@pytest.fixture
+def site(database_url: str) -> Iterator[Desk]:
+    """A store with an endpoint that is disabled and one that is not."""
+    with desk(database_url) as here:
+        with connected(database_url) as run:
+            for statement in ENDPOINTS:
+                run(statement)
+        yield here
+
+
+def put(site: Desk, state: str, age: int, count: int = 1, endpoint: str = "off") -> None:
+    """Store notifications that came to a state so many days ago."""
+    at = NOW - age * DAY
+    settled = "NULL" if state in {"PENDING", "WITHHELD"} else at
+    with connected(site.url) as run:
+        for number in range(count):
+            name = f"{id_before(at)}{state[:4]}{endpoint}{number:05}"
+            run(
+                f"INSERT INTO notification VALUES ('ISSUER0001', '{name}', '{endpoint}', 'card', 'op-1', 'PRODUCE', 1,"  # noqa: S608 -- our own
+                f" '{state}', 0, 0, 0, {at}, {settled}, '', '', 1)"
+            )
+
+
+def pruned(site: Desk, settled: int = 30, undelivered: int = 400) -> int:
+    """Prune to the end; return how many rows went."""
+    work, total = Prune(site.db, lambda: NOW, settled, undelivered), 0
+    while gone := site.run(work.run_once()):
+        total += gone
+    return total
+
+
+def left(site: Desk) -> list[str]:
+    """The states of what is left."""
+    return sorted(row[0] for row in execute(site.url, "SELECT state FROM notification"))
+
+
+@pytest.mark.parametrize("state", DAYS)
+def test_each_state_goes_after_its_own_time_and_not_before(site: Desk, state: str) -> None:
+    put(site, state, DAYS[state] + 1)
+    put(site, state, DAYS[state] - 1)
+    assert pruned(site) == 1
+    assert left(site) == [state]
+
+
+def test_what_is_pending_never_goes(site: Desk) -> None:
+    put(site, "PENDING", 1_000)
+    put(site, "PENDING", 1_000, endpoint="on")
+    assert pruned(site) == 0
+    assert len(left(site)) == 2
+
+
+def test_with_0_days_everything_stays(site: Desk) -> None:
+    for state in DAYS:
+        put(site, state, 1_500)
+    assert pruned(site, 0, 0) == 0
+    assert len(left(site)) == len(DAYS)
+
+
+def test_it_goes_in_batches(site: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prune, "BATCH", 3)
+    put(site, "DELIVERED", 31, count=7)
+    work = Prune(site.db, lambda: NOW, 30, 400)
+    assert [site.run(work.run_once()) for _ in range(4)] == [3, 3, 1, 0]
+
+
+def test_attempts_go_with_their_time(site: Desk) -> None:
+    with connected(site.url) as run:
+        for age in (31, 29):
+            name = f"{id_before(NOW - age * DAY)}0"
+            run(f"INSERT INTO attempt VALUES ('ISSUER0001', '{name}', 'on', 1, 1, 204, NULL, 1, '')")  # noqa: S608 -- our own
+    assert pruned(site) == 1
+    assert len(execute(site.url, "SELECT 1 FROM attempt")) == 1
+
+
+def test_what_is_sent_again_between_look_and_removal_stays(site: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(site, "DELIVERED", 31)
+    transact = site.db.transact
+
+    async def late(work: Callable[..., object]) -> object:
+        await asyncio.to_thread(
+            execute, site.url, "UPDATE notification SET state = 'PENDING', settled_at = NULL, round = 1"
+        )
+        return await transact(work)
+
+    monkeypatch.setattr(site.db, "transact", late)
+    site.run(Prune(site.db, lambda: NOW, 30, 400).run_once())
+    assert left(site) == ["PENDING"]
+
+
+def test_health_tells_what_has_waited_longest_and_who_is_not_sent_to(site: Desk) -> None:
+    metrics = Metrics()
+    put(site, "PENDING", 2, endpoint="on")
+    put(site, "PENDING", 1, endpoint="on")
+    execute(site.url, "UPDATE lane SET failures = 5, failing_since = 1, probe_at = 2 WHERE endpoint_id = 'on'")
+    site.run(Health(site.db, metrics, lambda: NOW).run_once())
+    text = metrics.text().decode()
+    assert f"cardtrail_oldest_pending_seconds {2 * 86_400:.1f}" in text
+    for health, count in (("enabled", 0), ("failing", 1), ("disabled", 1)):
+        assert f'cardtrail_endpoints{{health="{health}"}} {count}.0' in text
