@@ -206,7 +206,7 @@ class Lane:
         try:
             while self._workers <= self._circuit.window and self._may_send() and (self._ready or await self._refill()):
                 batch = self._next_batch()
-                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate():
+                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate(self._may_send):
                     self._ready.extendleft(reversed(batch))
                     return
                 await self._send(batch)
@@ -217,13 +217,15 @@ class Lane:
             self._workers -= 1
 
     def _may_send(self) -> bool:
-        is_over = self._tools.monotonic() >= self._stop_at or self.endpoint.state is EndpointState.DISABLED
+        return self._tools.monotonic() < self._stop_at and self._may_finish()
+
+    def _may_finish(self) -> bool:
+        is_over = self._is_stopped or self.endpoint.state is EndpointState.DISABLED
         return not is_over and self._is_held() and not self._circuit.is_open
 
-    async def _wait_for_rate(self, *, whole: bool = False) -> bool:
-        """Wait for a turn; return whether it came within the slice, or for a `whole` batch within the lease."""
+    async def _wait_for_rate(self, may_go_on: Callable[[], bool]) -> bool:
+        """Wait for a turn; return whether it came while `may_go_on`."""
         tools = self._tools
-        may_go_on = self._is_held if whole else self._may_send
         if not self._bucket.take(tools.monotonic()):
             return True
         async with self._pacing:
@@ -324,10 +326,14 @@ class Lane:
             _log.info("circuit_closed", **self._where)
 
     async def _split(self, batch: Sequence[Message], answer: Answer) -> None:
+        """Send a refused batch in halves: the first one whatever the time, so that each turn gets on, the second in it.
+
+        What is left begins anew in the next turn, which knows of changes of the endpoint.
+        """
         await self._settle(batch, answer, _uncounted, keep_claims=True)
-        for half in halves(batch):
-            # Not ended by the slice: or a slow receiver's batch would begin anew each time and never come to an end.
-            if self._is_held() and not self._circuit.is_open and await self._wait_for_rate(whole=True):
+        first, second = halves(batch)
+        for half, may_send in ((first, self._may_finish), (second, self._may_send)):
+            if may_send() and await self._wait_for_rate(may_send):
                 await self._send(half)
             else:
                 self._forget(half)
@@ -390,7 +396,7 @@ class Lane:
         rows = await self._read(work)
         fresh = [row for row in rows if row[1] not in self._refused]
         found = next(iter(fresh or rows), None)
-        if found is not None and await self._wait_for_rate(whole=True):
+        if found is not None and await self._wait_for_rate(self._is_held):
             self._claimed.add(found[0])
             is_last = not fresh and len(rows) < REFUSALS
             await self._send([_message_of(found)], Probe.LAST if is_last else Probe.ONE)
@@ -405,7 +411,7 @@ class Lane:
         if not minutes or due is None or now < due or self._circuit.is_open:
             return
         if now >= self._sent_at + minutes * MINUTE:
-            if not self._is_held() or not await self._wait_for_rate():
+            if not self._is_held() or not await self._wait_for_rate(self._may_send):
                 return
             cursor = await self._tools.db.read(lambda tx: _cursor_of(tx, self.lease.key[0]))
             answer = await self._caller.beat(cursor, now // 1_000_000, self._is_held)
