@@ -451,6 +451,34 @@ def test_a_receiver_that_refuses_everything_for_five_days_is_given_up(database_u
         assert set(site.states()) == {"WITHHELD"}
 
 
+def test_a_large_batch_that_is_split_for_long_gets_on_with_each_turn_and_hears_of_changes(database_url: str) -> None:
+    """Was a bug: it was split to its end, thousands of calls long, whatever became of the endpoint meanwhile."""
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=32, concurrency=1, rate=10_000)
+        site.order(*cards(32))
+        bad = {card for card in cards(32) if card.endswith("7")}
+
+        def slowly(call: Received) -> Reply:
+            site.processes[0].ahead += 1.1  # longer than a slice
+            return refusing(*bad)(call)
+
+        receiver.reply = slowly
+        for _ in range(4):
+            asked, waiting = receiver.arrived, site.states().count("PENDING")
+            site.turn()
+            assert receiver.arrived - asked <= 6
+            assert site.states().count("PENDING") < waiting
+        site.disable()
+        asked = receiver.arrived
+        site.settle()
+        assert receiver.arrived == asked
+        site.enable()
+        site.settle()
+        assert {note.card_id: note.state for note in site.notes()} == {
+            card: "REFUSED" if card in bad else "DELIVERED" for card in cards(32)
+        }
+
+
 # ── the circuit
 
 

@@ -192,7 +192,7 @@ class Lane:
         try:
             while self._workers <= self._circuit.window and self._may_send() and await self._refill():
                 batch = self._claims.next_batch(self.endpoint.config.batch_size)
-                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate():
+                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate(self._may_send):
                     self._claims.put_back(batch)
                     return
                 await self._send(batch)
@@ -209,13 +209,15 @@ class Lane:
         return await self._claims.refill(CLAIM_AHEAD * self._circuit.window * self.endpoint.config.batch_size)
 
     def _may_send(self) -> bool:
-        is_over = self._tools.monotonic() >= self._stop_at or self.endpoint.state is EndpointState.DISABLED
+        return self._tools.monotonic() < self._stop_at and self._may_finish()
+
+    def _may_finish(self) -> bool:
+        is_over = self._is_stopped or self.endpoint.state is EndpointState.DISABLED
         return not is_over and self._is_held() and not self._circuit.is_open
 
-    async def _wait_for_rate(self, *, whole: bool = False) -> bool:
-        """Wait for a turn; return whether it came within the slice, or for a `whole` batch within the lease."""
+    async def _wait_for_rate(self, may_go_on: Callable[[], bool]) -> bool:
+        """Wait for a turn; return whether it came while `may_go_on`."""
         tools = self._tools
-        may_go_on = self._is_held if whole else self._may_send
         if not self._bucket.take(tools.monotonic()):
             return True
         async with self._pacing:
@@ -258,10 +260,14 @@ class Lane:
             _log.info("circuit_closed", **self._where)
 
     async def _split(self, batch: Sequence[Message], answer: Answer) -> None:
+        """Send a refused batch in halves: the first one whatever the time, so that each turn gets on, the second in it.
+
+        What is left begins anew in the next turn, which knows of changes of the endpoint.
+        """
         await self._settle(batch, answer, _uncounted, keep_claims=True)
-        for half in halves(batch):
-            # Not ended by the slice: or a slow receiver's batch would begin anew each time and never come to an end.
-            if self._is_held() and not self._circuit.is_open and await self._wait_for_rate(whole=True):
+        first, second = halves(batch)
+        for half, may_send in ((first, self._may_finish), (second, self._may_send)):
+            if may_send() and await self._wait_for_rate(may_send):
                 await self._send(half)
             else:
                 self._claims.forget(half)
@@ -320,7 +326,7 @@ class Lane:
         found = await self._claims.probes(REFUSALS)
         fresh = [each for each in found if each.operation_id not in self._refused]
         chosen = next(iter(fresh or found), None)
-        if chosen is not None and await self._wait_for_rate(whole=True):
+        if chosen is not None and await self._wait_for_rate(self._is_held):
             self._claims.hold(chosen)
             is_last = not fresh and len(found) < REFUSALS
             await self._send([chosen], Probe.LAST if is_last else Probe.ONE)
@@ -335,7 +341,7 @@ class Lane:
         if not minutes or due is None or now < due or self._circuit.is_open:
             return
         if now >= self._sent_at + minutes * MINUTE:
-            if not self._is_held() or not await self._wait_for_rate():
+            if not self._is_held() or not await self._wait_for_rate(self._may_send):
                 return
             answer = await self._caller.beat(await self._claims.mark(), now // 1_000_000, self._is_held)
             if answer is NOT_SENT:
