@@ -19,7 +19,8 @@ def do_chore(tx: Transaction, issuer_id: str, endpoint_id: str, now: int) -> int
     if row is None:
         return 0
     if row[0] == EndpointState.DISABLED:
-        moved = len(tx.all("withhold", most=STEP, **where))
+        # Where all that it chose was settled meanwhile, others may still wait.
+        moved = len(tx.all("withhold", most=STEP, **where)) or len(tx.all("claim_probe", most=1, **where))
     else:
         moved = _release(tx, issuer_id, endpoint_id, now)
     if not moved:

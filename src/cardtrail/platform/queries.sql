@@ -376,8 +376,8 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
     AND notification.round = v.round AND notification.state = 'REFUSED';
 
 -- name: withhold
--- Some of what waits for an endpoint that is disabled is withheld; the answer lists them.
-UPDATE notification SET state = 'WITHHELD', lot = 0 WHERE (issuer_id, notification_id) IN (
+-- Some of what waits for an endpoint that is disabled is withheld, but for what ends meanwhile; the answer lists them.
+UPDATE notification SET state = 'WITHHELD', lot = 0 WHERE state = 'PENDING' AND (issuer_id, notification_id) IN (
     SELECT n.issuer_id, n.notification_id FROM notification AS n
     WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING'
     ORDER BY n.lot, n.due_at, n.notification_id LIMIT :most
@@ -398,7 +398,7 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 
 -- name: hasten
 -- An endpoint takes messages again: some of what waits for a later try is due now; the answer lists them.
-UPDATE notification SET due_at = :now WHERE (issuer_id, notification_id) IN (
+UPDATE notification SET due_at = :now WHERE state = 'PENDING' AND (issuer_id, notification_id) IN (
     SELECT n.issuer_id, n.notification_id FROM notification AS n
     WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = :lot AND n.due_at > :now
     ORDER BY n.due_at, n.notification_id LIMIT :most
