@@ -9,16 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import machine, sections
+from bench import machine, notifying, outgoing, sections
 from bench.child import NotMeasuredError, unwind_on_signals
 from bench.load import need_wrk
 from bench.ours import OURS
 from bench.peers import start as peers
-from bench.rounds import start
+from bench.rounds import Measure, start
 from bench.servers import Ground, Server, Target
 
 DATA = Path(__file__).with_name(".data")
-SECTIONS = ("reads", "beside", "ingest")
+SERVED = ("reads", "beside", "ingest", "feed")
+"""Tables about servers that all run from the first round to the last."""
+SECTIONS = (*SERVED, "delivery", "latency", "isolation", "notified")
+FEW = 1_000
+"""Orders in the databases of the other tables."""
 
 
 def targets() -> list[Target]:
@@ -57,16 +61,21 @@ def _parser() -> argparse.ArgumentParser:
 def _run(chosen: argparse.Namespace, say: Console) -> None:
     orders = chosen.orders or (10_000 if chosen.quick else 1_000_000)
     rounds = chosen.rounds or (2 if chosen.quick else 5)
-    measure = sections.Measure(rounds, chosen.seconds or (2 if chosen.quick else 6), say)
+    measure = Measure(rounds, chosen.seconds or (2 if chosen.quick else 6), say)
     words = set(filter(None, chosen.only.split(",")))
     tables = [name for name in SECTIONS if name in words] or list(SECTIONS)
     say.print(machine.description())
     say.print(machine.warning(), style="yellow")
     stolen = machine.Stolen()
+    fewer = Measure(max(1, measure.rounds * 3 // 5), max(1, measure.seconds * 2 // 3), measure.say)
+    served = [name for name in SERVED if name in tables]
+    if served:
+        with ExitStack() as stack:
+            ground = Ground(_fresh(DATA, stack), orders, stack)
+            servers, troubles = start(_selected(words), ground, say)
+            _measure(served, servers, troubles, measure, fewer)
     with ExitStack() as stack:
-        ground = Ground(_fresh(DATA, stack), orders, stack)
-        servers, troubles = start(_selected(words), ground, say)
-        _measure(tables, servers, troubles, measure)
+        _measure_outgoing(tables, _engines(words), Ground(_fresh(DATA, stack), FEW, stack), fewer)
     say.print(f"The host gave {stolen.share():.0%} of the cores' working time to others.")
 
 
@@ -88,8 +97,14 @@ def _fresh(folder: Path, stack: ExitStack) -> Path:
     return folder
 
 
-def _measure(tables: Sequence[str], servers: list[Server], troubles: dict[str, str], measure: sections.Measure) -> None:
-    fewer = sections.Measure(max(1, measure.rounds * 3 // 5), max(1, measure.seconds * 2 // 3), measure.say)
+def _engines(words: set[str]) -> list[str]:
+    """Return the engines asked for."""
+    return [target.key for target in OURS if target.key in words] or [target.key for target in OURS]
+
+
+def _measure(
+    tables: Sequence[str], servers: list[Server], troubles: dict[str, str], measure: Measure, fewer: Measure
+) -> None:
     taking = [server for server in servers if server.target.ingest_token]
     measure.say.print()
     if "reads" in tables:
@@ -98,6 +113,19 @@ def _measure(tables: Sequence[str], servers: list[Server], troubles: dict[str, s
         sections.beside(taking, fewer)
     if "ingest" in tables:
         sections.taking_events(taking, fewer)
+    if "feed" in tables:
+        outgoing.feed(taking, fewer)
+
+
+def _measure_outgoing(tables: Sequence[str], engines: Sequence[str], ground: Ground, measure: Measure) -> None:
+    if "delivery" in tables:
+        notifying.rates(engines, ground, measure)
+    if "latency" in tables:
+        outgoing.latencies(engines, ground, measure)
+    if "isolation" in tables:
+        notifying.isolation(engines, ground, measure)
+    if "notified" in tables:
+        outgoing.notified(engines, ground, measure)
 
 
 if __name__ == "__main__":

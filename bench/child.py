@@ -76,6 +76,15 @@ def output_of(command: Sequence[str], env: Mapping[str, str], seconds: float) ->
     return printed
 
 
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Return the time that all threads of a running child have worked, seconds; 0 where it cannot be known."""
+    file = Path(f"/proc/{process.pid}/stat")
+    if not file.exists():
+        return 0.0
+    fields = file.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def free_port() -> int:
     """Return a loopback port that nobody listens on now."""
     with socket.socket() as probe:

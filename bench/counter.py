@@ -37,9 +37,10 @@ from bench.rounds import Contestant, Row, alternate, share, show
 from bench.story import events
 from cardtrail.db import Database, Transaction, open_database
 from cardtrail.platform.auth import wall_clock
+from cardtrail.platform.held import Item
 from cardtrail.platform.ingest import Sender, item_of
 from cardtrail.platform.outbox import Outbox
-from cardtrail.platform.record import Item, record
+from cardtrail.platform.record import record
 from cardtrail.platform.store import open_store, queries
 from tests import engines
 

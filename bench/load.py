@@ -1,18 +1,20 @@
-"""Reads: `wrk` asks one server for random cards, one thread and 64 connections on a core of its own."""
+"""`wrk`, one thread and 64 connections on a core of its own: random reads of one server, or POSTs to a receiver."""
 
 import json
 import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import cards
-from bench.child import LOAD_CORE, NotMeasuredError, VoidError, output_of, pinned
+from bench.child import LOAD_CORE, SERVER_CORE, NotMeasuredError, VoidError, output_of, pinned
 
 CONNECTIONS = 64
 _SCRIPT = Path(__file__).with_name("cards.lua")
+_POST = Path(__file__).with_name("post.lua")
 _RESULT = re.compile(r"^RESULT (\{.*\})$", re.MULTILINE)
 
 
@@ -35,12 +37,21 @@ def need_wrk() -> None:
 
 def load(port: int, orders: int, seconds: int, token: str, seed: int = 1) -> Reads:
     """Return what `seconds` of random reads gave. Raises VoidError on any answer but a good one."""
-    options = f"-t1 -c{CONNECTIONS} -d{seconds}s --timeout 10s".split()
-    command = pinned(["wrk", *options, "-s", str(_SCRIPT), f"http://127.0.0.1:{port}"], LOAD_CORE)
     env = {
         "BENCH_ORDERS": str(orders), "BENCH_PREFIX": cards.PREFIX, "BENCH_SUFFIX": cards.SUFFIX,
         "BENCH_TOKEN": token, "BENCH_SEED": str(seed),
     }  # fmt: skip
+    return _wrk(_SCRIPT, port, seconds, env, LOAD_CORE)
+
+
+def posts(port: int, size: int, seconds: int) -> Reads:
+    """Return how many bodies of `size` bytes a receiver on the load's core takes. Raises VoidError."""
+    return _wrk(_POST, port, seconds, {"BENCH_BODY": str(size)}, SERVER_CORE)
+
+
+def _wrk(script: Path, port: int, seconds: int, env: Mapping[str, str], core: int) -> Reads:
+    options = f"-t1 -c{CONNECTIONS} -d{seconds}s --timeout 10s".split()
+    command = pinned(["wrk", *options, "-s", str(script), f"http://127.0.0.1:{port}"], core)
     return reads_of(output_of(command, env, seconds + 30))
 
 

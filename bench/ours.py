@@ -15,15 +15,18 @@ from functools import partial
 from pathlib import Path
 
 from bench import cards
+from bench.backlog import Backlog
 from bench.child import NotMeasuredError
+from bench.deliver import EGRESS
 from bench.prepare import PRODUCER_ID, key_of
 from bench.servers import Ground, Target, send
 from cardtrail.protocol.token import make_assertion
 from tests import engines
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_SQLITE = "sqlite:///{folder}/ours.db"
 _SERVE = (str(Path(sys.executable).with_name("cardtrail")), "serve", "--port", "{port}")
+NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+"""Keys of the engines, and how they are called."""
 
 
 def token_of(party_id: str, ground: Ground, port: int) -> str:
@@ -37,44 +40,41 @@ def token_of(party_id: str, ground: Ground, port: int) -> str:
     return str(json.loads(body)["access_token"])
 
 
-def _filling(url: str, ground: Ground) -> Sequence[str]:
-    for party_id in (cards.ISSUER_ID, PRODUCER_ID):
-        key_of(party_id, ground.folder)
-    return sys.executable, "-m", "bench.prepare", url, str(ground.orders), str(ground.folder)
+def place(engine: str, name: str, ground: Ground) -> Backlog:
+    """Return where a database of this name is; on PostgreSQL it is made, on a server that ends with the run."""
+    if engine == "sqlite":
+        return Backlog(f"sqlite:///{ground.folder}/{name}.db")
+    key = ground.folder / "secret.key"
+    if not key.exists():
+        ground.stack.callback(engines.end_run, engines.begin_run())
+        key.write_bytes(base64.b64encode(os.urandom(32)))
+    return Backlog(ground.stack.enter_context(engines.fresh_database(engines.server_url())), str(key))
 
 
-def _prepare_sqlite(ground: Ground) -> Sequence[str]:
-    return _filling(ground.fill(_SQLITE), ground)
+def ours(engine: str, key: str, name: str, *options: str, batch_size: int = 0) -> Target:
+    """Return `cardtrail serve` on a database of its own; with a `batch_size` the issuer is notified at `{sink}`."""
 
+    def prepare(ground: Ground) -> Sequence[str]:
+        made = place(engine, key, ground)
+        ground.values[f"{key}_database"] = made.url
+        ground.values[f"{key}_secret"] = made.secret_key_file
+        for party_id in (cards.ISSUER_ID, PRODUCER_ID):
+            key_of(party_id, ground.folder)
+        filling = [sys.executable, "-m", "bench.prepare", made.url, str(ground.orders), str(ground.folder)]
+        if batch_size:
+            filling += ["--endpoint", ground.values["sink"], "--batch-size", str(batch_size)]
+            filling += ["--secret-key-file", made.secret_key_file]
+        return filling
 
-def _prepare_postgres(ground: Ground) -> Sequence[str]:
-    """Start a PostgreSQL that ends with the run."""
-    url = ground.stack.enter_context(engines.fresh_database(_postgres(ground)))
-    ground.values["postgres"] = url
-    (ground.folder / "secret.key").write_bytes(base64.b64encode(os.urandom(32)))
-    return _filling(url, ground)
-
-
-def _postgres(ground: Ground) -> str:
-    ground.stack.callback(engines.end_run, engines.begin_run())
-    return engines.server_url()
-
-
-OURS = [
-    Target(
-        "sqlite",
-        "cardtrail on SQLite",
-        (*_SERVE, "--database", _SQLITE),
-        prepare=_prepare_sqlite,
+    return Target(
+        key,
+        name,
+        (*_SERVE, "--database", f"{{{key}_database}}", "--secret-key-file", f"{{{key}_secret}}", *options),
+        env=EGRESS,
+        prepare=prepare,
         token=partial(token_of, cards.ISSUER_ID),
         ingest_token=partial(token_of, PRODUCER_ID),
-    ),
-    Target(
-        "postgres",
-        "cardtrail on PostgreSQL",
-        (*_SERVE, "--database", "{postgres}", "--secret-key-file", "{folder}/secret.key"),
-        prepare=_prepare_postgres,
-        token=partial(token_of, cards.ISSUER_ID),
-        ingest_token=partial(token_of, PRODUCER_ID),
-    ),
-]
+    )
+
+
+OURS = [ours(engine, engine, f"cardtrail on {name}") for engine, name in NAMES.items()]

@@ -1,14 +1,16 @@
 """Fills cardtrail's own databases: orders with pictures by its codec, and the two parties that call.
 
-`python -m bench.prepare URL ORDERS FOLDER`; the parties' keys are kept in FOLDER.
+`python -m bench.prepare URL ORDERS FOLDER`; the parties' keys are kept in FOLDER. With `--endpoint` the issuer is
+notified there.
 The orders go in past ingest, which would take minutes, and come without their events, like orders that were sealed.
 """
 
+import argparse
 import asyncio
 import sqlite3
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -20,6 +22,10 @@ from bench.story import CARRIER_SOURCE, SITE
 from cardtrail.core.operation import Details, Operation, PictureOfShipment
 from cardtrail.core.status import OperationStatus, ProductionStatus, ShipmentStatus
 from cardtrail.db import Database, Row
+from cardtrail.platform.box import box_of
+from cardtrail.platform.endpoint import MAX_RATE as ENDPOINT_RATE
+from cardtrail.platform.endpoint import Config, Endpoint, Secrets
+from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.parties import MAX_RATE, Parties, PartyKind, Rights, new_party
 from cardtrail.platform.store import open_store
 from cardtrail.protocol.codec import answer_of, etag_of, picture_of
@@ -67,36 +73,53 @@ def rows(orders: int) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def tables(orders: int) -> Iterator[tuple[str, tuple[str, ...], Iterator[Row]]]:
-    """Yield (table, columns, rows) of everything that a stored order without events consists of."""
-    yield "operation", COLUMNS, rows(orders)
+@dataclass(frozen=True)
+class Filling:
+    """Rows that go into a table past everything of ours."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: Iterable[Row]
+
+
+def fillings(orders: int) -> Iterator[Filling]:
+    """Yield everything that stored orders without events consist of."""
+    yield Filling("operation", COLUMNS, rows(orders))
     known = ((cards.ISSUER_ID, cards.operation_id(n), cards.card_id(n)) for n in range(orders))
-    yield "operation_ref", ("issuer_id", "operation_id", "card_id"), known
-    yield "card", ("issuer_id", "card_id"), ((cards.ISSUER_ID, cards.card_id(n)) for n in range(orders))
-    yield "issuer_counter", ("issuer_id", "change_no"), iter([(cards.ISSUER_ID, orders)])
+    yield Filling("operation_ref", ("issuer_id", "operation_id", "card_id"), known)
+    yield Filling("card", ("issuer_id", "card_id"), ((cards.ISSUER_ID, cards.card_id(n)) for n in range(orders)))
+    yield Filling("issuer_counter", ("issuer_id", "change_no"), [(cards.ISSUER_ID, orders)])
 
 
-def fill_sqlite(file: Path, orders: int) -> None:
-    """Insert all orders in one transaction, in memory as far as it goes, then write it all down."""
+def fill(url: str, coming: Iterable[Filling]) -> None:
+    """Fill tables of the database at `url`."""
+    if url.startswith("sqlite:///"):
+        _fill_sqlite(Path(url.removeprefix("sqlite:///")), coming)
+    else:
+        _fill_postgres(url, coming)
+
+
+def _fill_sqlite(file: Path, coming: Iterable[Filling]) -> None:
+    """Insert all in one transaction, in memory as far as it goes, then write it all down."""
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA cache_size=-2000000")
     with connection:
-        for table, columns, coming in tables(orders):
-            marks = ", ".join("?" * len(columns))
-            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - our own names
-            connection.executemany(statement, coming)
+        for each in coming:
+            marks = ", ".join("?" * len(each.columns))
+            statement = f"INSERT INTO {each.table} ({', '.join(each.columns)}) VALUES ({marks})"  # noqa: S608 - our own names
+            connection.executemany(statement, each.rows)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
 
 
-def fill_postgres(url: str, orders: int) -> None:
-    """Copy all orders, then let the server settle."""
+def _fill_postgres(url: str, coming: Iterable[Filling]) -> None:
+    """Copy all, then let the server settle."""
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        for table, columns, coming in tables(orders):
-            names = sql.SQL(", ").join(map(sql.Identifier, columns))
-            statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
+        for each in coming:
+            names = sql.SQL(", ").join(map(sql.Identifier, each.columns))
+            statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(each.table), names)
             with cursor.copy(statement) as copy:
-                for row in coming:
+                for row in each.rows:
                     copy.write_row(row)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
@@ -133,11 +156,30 @@ def prepare(url: str, orders: int, folder: Path) -> None:
         asyncio.run(register(db, folder))
     finally:
         db.close()
-    if url.startswith("sqlite:///"):
-        fill_sqlite(Path(url.removeprefix("sqlite:///")), orders)
-    else:
-        fill_postgres(url, orders)
+    fill(url, fillings(orders))
+
+
+def register_endpoint(url: str, secret_key_file: str, endpoint_id: str, config: Config) -> None:
+    """Register an endpoint of the issuer, as an operator would."""
+    db = open_store(url)
+    try:
+        endpoints = Endpoints(db, box_of(secret_key_file, url), lambda: time.time_ns() // 1_000)
+        endpoint = Endpoint(issuer_id=cards.ISSUER_ID, endpoint_id=endpoint_id, config=config)
+        asyncio.run(endpoints.add(endpoint, Secrets(), "operator:bench"))
+    finally:
+        db.close()
 
 
 if __name__ == "__main__":
-    prepare(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    _parser = argparse.ArgumentParser(prog="python -m bench.prepare", description=__doc__)
+    _parser.add_argument("url")
+    _parser.add_argument("orders", type=int)
+    _parser.add_argument("folder", type=Path)
+    _parser.add_argument("--endpoint", default="", help="base URL of a receiver")
+    _parser.add_argument("--batch-size", type=int, default=1)
+    _parser.add_argument("--secret-key-file", default="")
+    _given = _parser.parse_args()
+    prepare(_given.url, _given.orders, _given.folder)
+    if _given.endpoint:
+        _config = Config(url=_given.endpoint, batch_size=_given.batch_size, rate=ENDPOINT_RATE)
+        register_endpoint(_given.url, _given.secret_key_file, "main", _config)

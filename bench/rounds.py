@@ -4,7 +4,7 @@ All servers run for all rounds (a JVM and a page cache stay warm) and idle betwe
 """
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
@@ -22,6 +22,15 @@ Contestant = tuple[str, Callable[[int], Run]]
 """A name and what to do in round n, from 1 on; it may raise NotMeasuredError or VoidError."""
 
 
+@dataclass(frozen=True)
+class Measure:
+    """How long (s) and how often."""
+
+    rounds: int
+    seconds: int
+    say: Console
+
+
 @dataclass
 class Row(Generic[Run]):
     """A line of a table: the runs of one contestant, and what kept it from running."""
@@ -33,9 +42,9 @@ class Row(Generic[Run]):
 
 def start(targets: Sequence[Target], ground: Ground, say: Console) -> tuple[list[Server], dict[str, str]]:
     """Prepare all, then start all; return the servers that run, and name -> why another does not."""
-    troubles: dict[str, str] = {}
     servers: list[Server] = []
-    for target in _prepared(targets, ground, troubles, say):
+    ready, troubles = prepared(targets, ground, say)
+    for target in ready:
         say.print(f"[dim]starting and warming {target.name}[/dim]")
         try:
             server = ground.stack.enter_context(serving(target, ground))
@@ -46,8 +55,9 @@ def start(targets: Sequence[Target], ground: Ground, say: Console) -> tuple[list
     return servers, troubles
 
 
-def _prepared(targets: Sequence[Target], ground: Ground, troubles: dict[str, str], say: Console) -> Iterator[Target]:
-    """Yield what could be prepared; the databases are filled side by side."""
+def prepared(targets: Sequence[Target], ground: Ground, say: Console) -> tuple[list[Target], dict[str, str]]:
+    """Return what could be prepared, and name -> why another could not; the databases are filled side by side."""
+    troubles: dict[str, str] = {}
     with ExitStack() as fillings:
         begun = []
         for target in targets:
@@ -60,7 +70,7 @@ def _prepared(targets: Sequence[Target], ground: Ground, troubles: dict[str, str
             if process is not None and process.wait() != 0:
                 log = ground.folder / "logs" / f"fill-{target.key}.log"
                 troubles[target.name] = f"not measured: {log.read_text(errors='replace')[-300:]}"
-    yield from (target for target, _ in begun if target.name not in troubles)
+    return [target for target, _ in begun if target.name not in troubles], troubles
 
 
 def _filling(target: Target, ground: Ground, fillings: ExitStack) -> subprocess.Popen[bytes] | None:
@@ -113,3 +123,8 @@ def share(rates: Sequence[float], base: Sequence[float]) -> str:
     """Return the median of the ratios within the same round."""
     shares = [rate / floor for rate, floor in zip(rates, base, strict=False)]
     return f"{median(shares):.3f}" if shares else "–"
+
+
+def spread(rates: Sequence[float]) -> str:
+    """Return the lowest and the highest."""
+    return f"{min(rates):,.0f}–{max(rates):,.0f}"

@@ -7,28 +7,17 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from rich.console import Console
-
 from bench.append_floor import append_floor
 from bench.child import running
 from bench.ingest_load import Ingested, Plan, command_of, ingest, ingested_of
 from bench.load import CONNECTIONS, Reads, load
-from bench.rounds import Contestant, Row, alternate, share, show
+from bench.rounds import Contestant, Measure, Row, alternate, share, show, spread
 from bench.servers import Server
 
 STEADY = 1_000
 """Events a second that come in while reads are measured."""
 SPLITS = ((100, 4), (1, 64))
 """(events in a request, connections) of the ingest table."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How long and how often."""
-
-    rounds: int
-    seconds: int
-    say: Console
 
 
 # ── the on-demand answer ──
@@ -61,7 +50,7 @@ def _read_figures(row: Row[Reads], floor: Sequence[float]) -> list[str]:
     return [
         f"{median(rates):,.0f}",
         share(rates, floor),
-        f"{min(rates):,.0f}–{max(rates):,.0f}",
+        spread(rates),
         f"{median(run.p50 for run in row.runs):.2f}",
         f"{median(run.p99 for run in row.runs):.2f}",
         f"{median(run.size for run in row.runs):.0f}",
@@ -111,7 +100,7 @@ def _both(server: Server, seconds: int) -> Contestant[Beside]:
 
 def _while_events_come(server: Server, seconds: int, number: int) -> tuple[Reads, Ingested]:
     """Return what reads gave while events came; the events begin before and end after."""
-    plan = Plan(server.port, batch=10, connections=8, seconds=seconds + 3, rate=STEADY, tag=_tag())
+    plan = Plan(server.port, batch=10, connections=8, seconds=seconds + 3, rate=STEADY, tag=new_tag())
     printed = server.log.with_suffix(".events")
     with running(command_of(plan), printed, {"BENCH_TOKEN": server.ingest_token}) as process:
         time.sleep(1.5)
@@ -152,7 +141,7 @@ def taking_events(servers: Sequence[Server], measure: Measure) -> None:
     for batch, connections in SPLITS:
         contestants = [_appending(folder, batch, measure.seconds)]
         contestants += [
-            _ingesting(server, batch, connections, measure.seconds)
+            ingesting(server, batch, connections, measure.seconds)
             for server in servers
             if batch == 1 or server.target.key != "floor"  # in batches the floor outruns the load generator
         ]
@@ -174,9 +163,11 @@ def _appending(folder: Path, group: int, seconds: int) -> Contestant[Rate]:
     return f"append + fdatasync, {group} together", turn
 
 
-def _ingesting(server: Server, batch: int, connections: int, seconds: int) -> Contestant[Rate]:
+def ingesting(server: Server, batch: int, connections: int, seconds: int) -> Contestant[Rate]:
+    """Return a server that takes events as fast as it can."""
+
     def turn(_number: int) -> Rate:
-        result = ingest(Plan(server.port, batch, connections, seconds, tag=_tag()), server.ingest_token)
+        result = ingest(Plan(server.port, batch, connections, seconds, tag=new_tag()), server.ingest_token)
         return Rate(result.rate, result.p50, result.p99)
 
     return server.target.name, turn
@@ -187,17 +178,18 @@ def _rate_figures(appended: Sequence[float], row: Row[Rate]) -> list[str]:
     return [
         f"{median(rates):,.0f}",
         share(rates, appended),
-        f"{min(rates):,.0f}–{max(rates):,.0f}",
-        _latency(run.p50 for run in row.runs),
-        _latency(run.p99 for run in row.runs),
+        spread(rates),
+        latency(run.p50 for run in row.runs),
+        latency(run.p99 for run in row.runs),
     ]
 
 
-def _latency(values: Iterable[float | None]) -> str:
+def latency(values: Iterable[float | None]) -> str:
+    """Return the median of what is known, milliseconds."""
     known = [value for value in values if value is not None]
     return f"{median(known):.2f}" if known else "–"
 
 
-def _tag() -> str:
+def new_tag() -> str:
     """Return what makes the ids of one load unique."""
     return f"{time.time_ns() // 1_000_000:x}"

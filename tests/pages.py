@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cardtrail.cli.commands import app
-from cardtrail.cli.party import Where
+from cardtrail.cli.where import Where
 from cardtrail.core.status import TRANSITIONS, diagram
 from cardtrail.platform.settings import PREFIX, described
 
@@ -61,7 +61,7 @@ start. The other commands that open a store read `CARDTRAIL_DATABASE` too.
 def commands_page() -> str:
     """Every command with its options, as `--help` tells them."""
     text = re.sub(
-        r"^(cardtrail [a-z ]*)-m \S+ ", r"\1", app.generate_docs(), flags=re.MULTILINE
+        r"^(cardtrail [a-z -]*?)-m \S+ ", r"\1", app.generate_docs(), flags=re.MULTILINE
     )  # how Python was started
     body = text[text.index("**Commands**") :].replace(f"[default: {Where().actor}]", "[default: operator:YOU]")
     return f"# Commands\n\n{_MADE}\n{body.rstrip()}\n"

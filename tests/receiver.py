@@ -112,6 +112,8 @@ class Receiver:
 
     def _note(self, call: Received) -> None:
         self.calls.append(call)
+        if not call.path.endswith("/cards"):
+            return  # a token
         if self.secret:
             try:
                 verify([self.secret], call.headers, call.body, round(self.clock()))

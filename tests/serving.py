@@ -24,10 +24,12 @@ from cardtrail.platform.store import open_store
 from cardtrail.protocol.token import make_assertion, private_key_of
 
 ISSUER, OTHER_ISSUER, PRODUCER = "ISSUER0001", "ISSUER0002", "site-north"
+OPERATOR, STRICT_ISSUER, LIMITED_OPERATOR = "ada", "ISSUER0003", "bea"
 PATIENCE = 30.0
 """Longest wait for a process to come up or to end, seconds."""
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_KEYS = {party: ECKey.generate_key("P-256", private=True) for party in (ISSUER, OTHER_ISSUER, PRODUCER)}
+_PARTIES = (ISSUER, OTHER_ISSUER, PRODUCER, OPERATOR, STRICT_ISSUER, LIMITED_OPERATOR)
+_KEYS = {party: ECKey.generate_key("P-256", private=True) for party in _PARTIES}
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -72,8 +74,8 @@ class Service:
                 return Answer(error.code, _lower(error.headers), error.read())
 
     def token(self, scope: str, party: str | None = None) -> str:
-        """Return an access token with `scope`, of the issuer or, for ingest, of the producer."""
-        party = party or (PRODUCER if scope == "cardtrail:ingest" else ISSUER)
+        """Return an access token with `scope`, of the issuer or, for ingest and to operate, of who does that."""
+        party = party or {"cardtrail:ingest": PRODUCER, "cardtrail:operate": OPERATOR}.get(scope, ISSUER)
         if party not in self._tokens:
             key = private_key_of(_KEYS[party].as_pem(private=True).decode())
             assertion = make_assertion(party, "k1", key, wall_clock())
@@ -110,7 +112,10 @@ def _lower(headers: Any) -> dict[str, str]:
 
 
 def register_parties(url: str, *, strict: bool = False) -> None:
-    """Register the issuers and the producer of the tests, each with a key; the first issuer strict where asked for."""
+    """Register the issuers, the producer and the operators of the tests, each with a key.
+
+    The first issuer is strict where that is asked for.
+    """
     asyncio.run(_register(url, strict=strict))
 
 
@@ -124,6 +129,9 @@ async def _register(url: str, *, strict: bool) -> None:
             new_party(PartyKind.ISSUER, ISSUER, Rights(rate=100_000, strict=strict)),
             new_party(PartyKind.ISSUER, OTHER_ISSUER),
             new_party(PartyKind.PRODUCER, PRODUCER, producer),
+            new_party(PartyKind.OPERATOR, OPERATOR, Rights(rate=100_000)),
+            new_party(PartyKind.ISSUER, STRICT_ISSUER, Rights(strict=True)),
+            new_party(PartyKind.OPERATOR, LIMITED_OPERATOR, Rights(issuers=frozenset({OTHER_ISSUER}))),
         ):
             await parties.add(party, "test")
             key = _KEYS[party.party_id].as_pem(private=False).decode()

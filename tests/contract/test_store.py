@@ -456,7 +456,7 @@ sys.stdin.read()
 def test_a_database_locked_by_another_process_is_told_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cardtrail.db.sqlite.BUSY_MS", 50)
+    monkeypatch.setattr("cardtrail.db.sqlite.BUSY_SECONDS", 0.05)
     path = tmp_path / "store.db"
     with desk(f"sqlite:///{path}") as site:
         site.transact(put("before"))

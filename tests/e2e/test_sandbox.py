@@ -1,18 +1,20 @@
-"""The demo as a newcomer meets it: a real process, the printed curl, sandbox.env, Ctrl-C."""
+"""The demo as a newcomer meets it: a real process, the printed curl, sandbox.env, a receiver that stops, Ctrl-C."""
 
 import itertools
 import json
 import os
 import pty
+import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,6 +56,37 @@ class Sandbox:
         """What sandbox.env says."""
         lines = (self.data / "sandbox.env").read_text().splitlines()
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+    @property
+    def bank(self) -> dict[str, Any]:
+        """What the bank's receiver says that it knows."""
+        with _opener.open(self.env["RECEIVER_URL"], timeout=PATIENCE) as answer:
+            told: dict[str, Any] = json.loads(answer.read())
+        return told
+
+    @property
+    def newest(self) -> dict[str, int]:
+        """The newest sequence of each order in the platform's database."""
+        return dict(self._rows("SELECT operation_id, sequence FROM operation"))
+
+    @property
+    def ledger(self) -> dict[str, int]:
+        """How many notifications are in which state."""
+        return dict(self._rows("SELECT state, count(*) FROM notification GROUP BY state"))
+
+    def _rows(self, query: str) -> list[Any]:
+        with closing(sqlite3.connect(f"file:{self.data / 'cardtrail.db'}?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchall()
+
+    def until_told(self, newest: dict[str, int]) -> dict[str, Any]:
+        """Read on until the bank knows these or newer pictures and nothing waits for it; return what it says."""
+        while True:
+            bank = self.bank
+            known = {order: told["sequence"] for order, told in bank["operations"].items()}
+            is_known = all(known.get(order, 0) >= sequence for order, sequence in newest.items())
+            if is_known and "PENDING" not in self.ledger:
+                return bank
+            self.until(lambda _: True)
 
     @property
     def curl(self) -> list[str]:
@@ -157,6 +190,52 @@ def test_ctrl_c_ends_it_and_a_second_run_goes_on_with_the_same_folder(tmp_path: 
     assert (tmp_path / "sandbox.log").read_text() == ""
 
 
+def test_a_receiver_that_was_stopped_for_a_while_is_told_every_newest_picture(tmp_path: Path) -> None:
+    with playing(tmp_path) as sandbox:
+        assert int(sandbox.env["SANDBOX_PID"]) == sandbox.process.pid
+        assert f"kill -USR1 {sandbox.process.pid}" in sandbox.written
+        sandbox.until(lambda line: "bank notified:  DATA_PREPARED" in line)
+        sandbox.process.send_signal(signal.SIGUSR1)
+        sandbox.until(lambda line: "receiver has stopped" in line)
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            _ = sandbox.bank
+        for _ in range(20):  # cards move on
+            told = sandbox.until(lambda line: "card-demo-" in line)
+            assert "bank notified" not in told
+        assert sandbox.ledger["PENDING"] > 0
+        assert sandbox.ledger["SUPERSEDED"] > 0
+        missed = sandbox.newest
+        sandbox.process.send_signal(signal.SIGUSR1)
+        sandbox.until(lambda line: "receiver is up again" in line)
+        bank = sandbox.until_told(missed)
+        assert bank["badSignatures"] == 0
+        assert set(sandbox.ledger) == {"DELIVERED", "SUPERSEDED"} | ({"PENDING"} & set(sandbox.ledger))
+        cards = {told["cardId"] for told in bank["operations"].values()}
+        assert cards >= {f"card-demo-{number}" for number in range(1, 7)}
+
+
+def test_what_the_receiver_missed_in_one_run_it_is_told_in_the_next(tmp_path: Path) -> None:
+    switch = [*command(tmp_path)[:-2], "receiver", "stop", "--data", str(tmp_path)]
+    with playing(tmp_path) as sandbox:
+        sandbox.until(lambda line: "bank notified" in line)
+        stopped = subprocess.run(switch, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        assert (stopped.returncode, stopped.stdout) == (0, "The bank's receiver has stopped.\n")
+        sandbox.until(lambda line: "CARD_PROD_ONGOING" in line)
+        before = sandbox.env
+        assert sandbox.end(signal.SIGINT) == 0
+        assert sandbox.written.splitlines()[-1].startswith(GOODBYE)
+        assert "Traceback" not in sandbox.written
+        missed = sandbox.newest
+        assert sandbox.ledger["PENDING"] > 0
+    with playing(tmp_path) as again:
+        assert again.env["RECEIVER_URL"] != before["RECEIVER_URL"]
+        assert again.until_told({})["badSignatures"] == 0
+        known = again.bank["operations"]
+        late = {order: known[order]["sequence"] for order in missed if order in known}
+        assert late
+        assert late == {order: missed[order] for order in late}
+
+
 def test_it_speaks_to_itself_past_any_proxy_and_refuses_to_share_its_folder(tmp_path: Path) -> None:
     with playing(tmp_path, http_proxy="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9") as sandbox:
         assert sandbox.curl[:5] == ["curl", "-X", "GET", "--noproxy", "127.0.0.1"]
@@ -180,12 +259,13 @@ def test_a_terminal_gets_a_live_table(tmp_path: Path) -> None:
         watchdog = threading.Timer(PATIENCE, process.kill)
         watchdog.start()
         written = ""
-        while "card-demo-6" not in written:
+        while "receiver up" not in written.partition("card-demo-6")[2]:
             written += output.read(64)
         process.send_signal(signal.SIGINT)
         while GOODBYE not in written:
             written += output.read(16)
         assert process.wait(PATIENCE) == 0
         watchdog.cancel()
-    assert "production" in written
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written)
+    assert re.search(r"production +shipment +since +way +bank knows +lag", plain)
     assert "Traceback" not in written

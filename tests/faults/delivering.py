@@ -49,7 +49,7 @@ class Delivering:
 
     def __init__(self, url: str, steps: str, timeout: int) -> None:
         command = [sys.executable, "-m", "tests.faults.delivering", url, steps, str(timeout)]
-        self.process = Popen(command, cwd=HOUSE, stdout=PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HOUSE)})
+        self.process = Popen(command, cwd=HOUSE, stdout=PIPE, text=True, env=os.environ)
         assert self.process.stdout is not None
         self.holder = self.process.stdout.readline().strip()
         assert self.holder, "the deliverer has not started"

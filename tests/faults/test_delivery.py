@@ -160,7 +160,7 @@ def test_with_endpoints_that_fail_and_deliverers_that_are_killed_every_newest_pi
         assert receivers[DEAD].calls == []
         await receivers[DEAD].start()
         replayed = await Replay(site.db, wall_clock).run(issuer_of(DEAD), Selection(endpoint_id="main"))
-        assert replayed.pending == len(orders[DEAD])
+        assert replayed.pending + replayed.replayed == len(orders[DEAD])  # a probe may have been faster than the replay
         await until(lambda: not states(database_url, DEAD)["PENDING"], "the end of the replay")
         assert receivers[DEAD].newest == orders[DEAD]
         assert [receiver.bad_signatures for receiver in receivers] == [0] * 10

@@ -1,10 +1,21 @@
 """The command line: `cardtrail COMMAND`; each command is a module of this package."""
 
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run a command; errors made on purpose end with one line and exit code 2, Ctrl-C with 130."""
+    try:
+        _run()
+    except SystemExit as ended:
+        _leave(ended.code)
+    _leave(0)
+
+
+def _run() -> None:
     try:
         from cardtrail.cli.commands import app  # noqa: PLC0415 -- the bare install has no command line
     except ModuleNotFoundError as error:
@@ -18,3 +29,19 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _leave(code: str | int | None) -> NoReturn:
+    """End the process, without taking the interpreter apart where the HTTP client has been loaded.
+
+    That one has a thread of its own, which cannot be stopped and may be about to call into the interpreter: one that
+    is being taken apart then aborts, once in some twenty times, and a command that did its work ends with SIGABRT.
+    """
+    if "pyreqwest" not in sys.modules:
+        sys.exit(code)
+    if isinstance(code, str):
+        print(code, file=sys.stderr)  # noqa: T201 -- as sys.exit does
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it has gone
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))

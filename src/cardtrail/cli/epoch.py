@@ -1,17 +1,14 @@
 """`cardtrail epoch`: the word of the database that cursors carry, to be renewed after a restore."""
 
-import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 
-import msgspec
 from cyclopts import App
 
-from cardtrail.cli.party import HERE, Where
+from cardtrail.cli.show import print_all, print_json
+from cardtrail.cli.where import HERE, Where, with_store
 from cardtrail.db import Database
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.epoch import find_epoch, renew_epoch
-from cardtrail.platform.store import open_store
 
 epoch_app = App(name="epoch", help="The epoch of the database, which every cursor of the changes feed carries.")
 
@@ -33,12 +30,8 @@ def renew(*, where: Where = HERE) -> None:
 
 
 def _tell(where: Where, work: Callable[[Database], Awaitable[str]]) -> None:
-    async def run(db: Database) -> str:
-        return await work(db)
-
-    db = open_store(where.database)
-    try:
-        epoch = asyncio.run(run(db))
-    finally:
-        db.close()
-    sys.stdout.write((msgspec.json.encode({"epoch": epoch}).decode() if where.as_json else epoch) + "\n")
+    epoch = with_store(where, work)
+    if where.as_json:
+        print_json({"epoch": epoch})
+    else:
+        print_all(epoch)

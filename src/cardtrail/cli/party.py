@@ -1,28 +1,23 @@
 """`cardtrail party`, `key` and `audit`: who may call, the platform's own keys, and who changed what."""
 
-import asyncio
-import getpass
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
 
-from cardtrail.db import Database
+from cardtrail.cli.show import grid_of, print_all, print_json, table_of
+from cardtrail.cli.where import HERE, KeyFile, T, Where, text_of, with_store
 from cardtrail.errors import InputError
 from cardtrail.platform.audit import LATEST, AuditLine, list_audit
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.parties import Parties, Party, PartyKey, PartyKind, Rights, new_party
-from cardtrail.platform.settings import Settings
 from cardtrail.platform.signing import Signing
-from cardtrail.platform.store import open_store
 from cardtrail.protocol.codec import timestamp
 from cardtrail.protocol.token import ASSERTION_LIFETIME, make_assertion, private_key_of
 
@@ -30,35 +25,12 @@ UNTOLD = frozenset({"party_id", "created_at", "added_at", "public_jwk"})
 """Members of a change that a table leaves out."""
 SHOWN = 3
 """Most names of a list in a table; `--json` has them all."""
-T = TypeVar("T")
-KeyFile = Annotated[str, Parameter(allow_leading_hyphen=True)]
-"""A path, or - for standard input."""
 
 party_app = App(name="party", help="Register who may call: issuers, aggregators, producers and operators.")
 party_key_app = App(name="key", help="A party's public keys, with which it signs its assertions.")
 key_app = App(name="key", help="The platform's own keys, with which it signs access tokens.")
 audit_app = App(name="audit", help="Show who changed which party or key, newest first.")
 party_app.command(party_key_app)
-
-
-def _operator() -> str:
-    try:
-        return f"operator:{getpass.getuser()}"
-    except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
-        return "operator:unknown"
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Where:
-    """Options of every command here."""
-
-    database: Annotated[str, Parameter(env_var="CARDTRAIL_DATABASE")] = Settings().database
-    """Where the truth is kept: sqlite:///path, or postgresql://user@host/name."""
-    actor: Annotated[str, Parameter(env_var="CARDTRAIL_ACTOR")] = field(default_factory=_operator)
-    """Who does it, for the audit."""
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False
-    """Print JSON instead of a table."""
 
 
 @Parameter(name="*")
@@ -88,7 +60,6 @@ class RightsGiven:
         )  # fmt: skip
 
 
-HERE = Where()
 NOTHING = RightsGiven()
 
 
@@ -143,10 +114,10 @@ def show(party_id: str, *, where: Where = HERE) -> None:
 
     party, keys = _with_parties(where, both)
     if where.as_json:
-        _print_json({**_party_members(party), "keys": [_key_members(key) for key in keys]})
+        print_json({**_party_members(party), "keys": [_key_members(key) for key in keys]})
         return
     _show_party(party, where)
-    _print("", _key_table(keys))
+    print_all("", _key_table(keys))
 
 
 @party_app.command(name="list")
@@ -154,9 +125,9 @@ def list_parties(*, where: Where = HERE) -> None:
     """List all parties."""
     parties = _with_parties(where, lambda parties: parties.list_all())
     if where.as_json:
-        _print_json([_party_members(party) for party in parties])
+        print_json([_party_members(party) for party in parties])
     else:
-        _print(_party_table(parties))
+        print_all(_party_table(parties))
 
 
 @party_app.command
@@ -179,7 +150,7 @@ def assertion(party_id: str, key_file: KeyFile, *, kid: str, audience: str | Non
     """
     if not 1 <= lifetime <= ASSERTION_LIFETIME:
         raise InputError("lifetime", f"1 to {ASSERTION_LIFETIME} seconds", "FIELD_INVALID_VALUE")
-    key = private_key_of(_text_of(key_file))
+    key = private_key_of(text_of(key_file))
     jti = secrets.token_urlsafe(12)
     text = make_assertion(party_id, kid, key, wall_clock(), audience=audience, jti=jti, lifetime=lifetime)
     sys.stdout.write(text + "\n")
@@ -202,7 +173,7 @@ def add_key(party_id: str, key_file: KeyFile, *, kid: str | None = None, where: 
         Its name in the header of assertions; without one the JWK's kid, or the key's thumbprint.
 
     """
-    text = _text_of(key_file)
+    text = text_of(key_file)
     key = _with_parties(where, lambda parties: parties.add_key(party_id, text, where.actor, kid))
     _show_keys([key], where)
 
@@ -240,11 +211,11 @@ def rotate(
 
     """
     box = box_of(secret_key_file, where.database)
-    kid = _with_store(where, lambda db: Signing(db, box, wall_clock).rotate(where.actor, drop_old=drop_old))
+    kid = with_store(where, lambda db: Signing(db, box, wall_clock).rotate(where.actor, drop_old=drop_old))
     if where.as_json:
-        _print_json({"kid": kid})
+        print_json({"kid": kid})
     else:
-        _print(f"new signing key {kid}")
+        print_all(f"new signing key {kid}")
 
 
 # ── the audit ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -264,68 +235,32 @@ def audit(*, subject: str = "", before: str = LATEST, most: int = 100, where: Wh
         Most changes to show, at most 1,000.
 
     """
-    lines = _with_store(where, lambda db: list_audit(db, subject=subject, before=before, most=most))
+    lines = with_store(where, lambda db: list_audit(db, subject=subject, before=before, most=most))
     if where.as_json:
-        _print_json([_line_members(line) for line in lines])
+        print_json([_line_members(line) for line in lines])
     else:
-        _print(_audit_table(lines))
+        print_all(_audit_table(lines))
 
 
 # ── running and showing ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _with_store(where: Where, work: Callable[[Database], Awaitable[T]]) -> T:
-    async def run(db: Database) -> T:
-        return await work(db)
-
-    db = open_store(where.database)
-    try:
-        return asyncio.run(run(db))
-    finally:
-        db.close()
-
-
 def _with_parties(where: Where, work: Callable[[Parties], Awaitable[T]]) -> T:
-    return _with_store(where, lambda db: work(Parties(db, wall_clock)))
-
-
-def _text_of(name: str) -> str:
-    """Return a key file's text. Raises InputError."""
-    try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
-    except OSError as error:
-        raise InputError("key_file", f"{name}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError("key_file", f"{name}: a text file (PEM or JWK) expected, not DER") from None
-
-
-def _print(*things: Table | str) -> None:
-    """Print for a person; a name may hold brackets, so nothing in it is taken for markup."""
-    Console(markup=False, highlight=False).print(*things, sep="\n")
-
-
-def _print_json(value: object) -> None:
-    text = msgspec.json.encode(value, order="sorted")
-    sys.stdout.write(msgspec.json.format(text, indent=2).decode() + "\n")
+    return with_store(where, lambda db: work(Parties(db, wall_clock)))
 
 
 def _show_party(party: Party, where: Where) -> None:
     if where.as_json:
-        _print_json(_party_members(party))
+        print_json(_party_members(party))
         return
-    grid = Table(box=None, show_header=False, pad_edge=False)
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for name, value in _party_members(party).items():
-        grid.add_row(name, "\n".join(value) if isinstance(value, list) else str(value))
-    _print(grid)
+    print_all(grid_of(_party_members(party)))
 
 
 def _show_keys(keys: Sequence[PartyKey], where: Where) -> None:
     if where.as_json:
-        _print_json([_key_members(key) for key in keys])
+        print_json([_key_members(key) for key in keys])
     else:
-        _print(_key_table(keys))
+        print_all(_key_table(keys))
 
 
 def _party_members(party: Party) -> dict[str, Any]:
@@ -346,15 +281,8 @@ def _line_members(line: AuditLine) -> dict[str, Any]:
     return {**msgspec.structs.asdict(line), "at": timestamp(line.at)}
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=place == 0)
-    return table
-
-
 def _party_table(parties: Sequence[Party]) -> Table:
-    table = _table("party", "kind", "state", "issuers", "sources", "rate")
+    table = table_of("party", "kind", "state", "issuers", "sources", "rate")
     for party in parties:
         table.add_row(
             party.party_id, party.kind, party.state, _names(party.issuers), _names(party.sources), str(party.rate)
@@ -363,14 +291,14 @@ def _party_table(parties: Sequence[Party]) -> Table:
 
 
 def _key_table(keys: Sequence[PartyKey]) -> Table:
-    table = _table("kid", "party", "state", "added")
+    table = table_of("kid", "party", "state", "added")
     for key in keys:
         table.add_row(key.kid, key.party_id, key.state, timestamp(key.added_at))
     return table
 
 
 def _audit_table(lines: Sequence[AuditLine]) -> Table:
-    table = _table("when", "who", "what", "whose", "change")
+    table = table_of("when", "who", "what", "whose", "change")
     for line in lines:
         table.add_row(timestamp(line.at), line.actor, line.action, line.subject, _change_of(line))
     return table

@@ -1,15 +1,13 @@
 """`cardtrail serve`: run the platform until it is told to stop."""
 
-import inspect
 import sys
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
+from cardtrail.cli.options import signature_of
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.app import Platform, server_of
 from cardtrail.platform.logs import configure
-from cardtrail.platform.settings import PREFIX, described, settings_of
+from cardtrail.platform.settings import settings_of
 
 
 def serve(**given: Any) -> None:
@@ -30,19 +28,4 @@ def serve(**given: Any) -> None:
         sys.exit(3)
 
 
-def _signature() -> inspect.Signature:
-    """Return one option a setting, so that help, settings and documentation cannot differ."""
-    options = [
-        inspect.Parameter(
-            setting.name, inspect.Parameter.KEYWORD_ONLY, default=None,
-            annotation=Annotated[
-                type(setting.default) | None,
-                Parameter(help=f"{setting.text} \\[{PREFIX}{setting.name.upper()}; default: {setting.default!r}]"),
-            ],
-        )
-        for setting in described()
-    ]  # fmt: skip
-    return inspect.Signature(options, return_annotation=None)
-
-
-serve.__signature__ = _signature()  # type: ignore[attr-defined]  # read by inspect.signature
+serve.__signature__ = signature_of()  # type: ignore[attr-defined]  # read by inspect.signature

@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from cardtrail.cli.show import plain, when
 from cardtrail.core.order import Order, Projection, project
 from cardtrail.core.status import Evidence
 from cardtrail.db import Row, Transaction
@@ -95,7 +96,7 @@ def _order(row: Row, order: Order) -> list[Table | Text]:
     sealed = ", sealed" if row[4] is not None else ""
     head = Text(f"\norder {order.operation_id}: {order.stage}, sequence {row[1]}{sealed}", style="bold")
     if order.hold is not None:
-        head.append(f"  on hold: {_plain(order.hold)}", style="yellow")
+        head.append(f"  on hold: {plain(order.hold)}", style="yellow")
     shipment = order.shipment
     if shipment is not None:
         head.append(f"\nparcel {shipment.carrier} {shipment.tracking_number}: {shipment.status or 'no status known'}")
@@ -105,18 +106,8 @@ def _order(row: Row, order: Order) -> list[Table | Text]:
     table.add_column("from", overflow="fold", style="dim")
     for step in order.timeline:
         evidence = Text(step.evidence, style=_STYLE[step.evidence])
-        table.add_row(_when(step.at), step.status, evidence, f"{step.source} {step.event_id}")
+        table.add_row(when(step.at), step.status, evidence, f"{step.source} {step.event_id}")
     for anomaly in order.anomalies:
-        told = Text(f"anomaly: {_plain(anomaly.text)}", style="red")
-        table.add_row(_when(anomaly.at), told, anomaly.code, f"{anomaly.source} {anomaly.event_id}")
+        told = Text(f"anomaly: {plain(anomaly.text)}", style="red")
+        table.add_row(when(anomaly.at), told, anomaly.code, f"{anomaly.source} {anomaly.event_id}")
     return [head, table]
-
-
-def _when(at: int) -> str:
-    """Return µs to the second, as short as a person reads it."""
-    return timestamp(at)[:19].replace("T", " ")
-
-
-def _plain(text: str) -> str:
-    """Return a source's text without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)

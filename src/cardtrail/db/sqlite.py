@@ -26,8 +26,11 @@ MAX_QUEUE = 10_000
 """Most callers that may wait for the writer; the next is told to come again."""
 CHECKPOINT_PAGES = 16_000
 """Pages of 4 KiB in the log before they are copied into the file: hot pages are then copied once, not a dozen times."""
-BUSY_MS = 5_000
-"""How long SQLite itself waits for another process's write lock."""
+BUSY_SECONDS = 10.0
+"""Longest wait for another process's write lock."""
+BUSY_PAUSE = 0.002
+"""Pause between two tries for it, seconds. SQLite's own wait tries ever more seldom, in the end ten times a second:
+beside a process that writes all the time it then finds the lock taken for as long as one cares to wait."""
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
@@ -118,7 +121,7 @@ class SqliteDatabase:
 
     def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=BUSY_MS / 1000
+            self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=BUSY_PAUSE
         )
         self._connections.append(connection)
         if not read_only:
@@ -262,21 +265,26 @@ class SqliteDatabase:
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Switch to WAL. Where two do so at once, SQLite refuses one of them without waiting, as in a deadlock."""
-    deadline = time.monotonic() + BUSY_MS / 1000
+    _insist(connection, "PRAGMA journal_mode=WAL")
+
+
+def _insist(connection: sqlite3.Connection, statement: str) -> None:
+    """Run a statement that another process's lock can hold up. Raises OperationalError when it does so for too long."""
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(statement)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(0.005)
+            time.sleep(BUSY_PAUSE)
         else:
             return
 
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    connection.execute(begin)
+    _insist(connection, begin)
     try:
         yield
         if connection.in_transaction:

@@ -156,7 +156,7 @@ def _bounds(schema: Node) -> Iterator[str]:
     if "minimum" in schema or "maximum" in schema:
         yield _span(schema.get("minimum"), schema.get("maximum"), "")
     if "enum" in schema:
-        yield "one of " + " ".join(map(_code, schema["enum"]))
+        yield "one of " + " ".join(_code(each) for each in schema["enum"] if each is not None)
     if "x-extensible-enum" in schema:
         yield "open list: " + " ".join(map(_code, schema["x-extensible-enum"]))
 

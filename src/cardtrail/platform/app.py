@@ -25,10 +25,12 @@ from cardtrail.platform.epoch import Home
 from cardtrail.platform.feed import Feed
 from cardtrail.platform.health import Health
 from cardtrail.platform.ingest import Ingest
+from cardtrail.platform.ledger import Ledger
 from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.orders import Orders
 from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.prune import Prune
+from cardtrail.platform.replay import Replay
 from cardtrail.platform.settings import Settings, steps_of
 from cardtrail.platform.signing import Signing
 from cardtrail.platform.status import Asgi, Receive, Scope, Send, StatusRoute
@@ -73,6 +75,9 @@ class Platform:
         self.openapi = apidocs.document()
         self.docs = apidocs.page_of(self.openapi)
         self.endpoints = Endpoints(self.db, box, wall_clock)
+        self.egress = egress_of(settings)
+        self.ledger = Ledger(self.db)
+        self.replay = Replay(self.db, wall_clock)
         self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
         self.ingest.on_commit = self.deliverer.wake
         self.health = Health(self.db, self.metrics, wall_clock)
@@ -82,7 +87,7 @@ class Platform:
         """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
         await self.signing.run_once()
         await self.registry.run_once()
-        _tune()
+        tune()
         self._loops = [
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
@@ -102,24 +107,29 @@ class Platform:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.deliverer.stop()
+        await self.egress.close()
         await self.feed.stop()
         await self.ingest.drain()
         self.db.close()
 
 
-def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, note: Note) -> Deliverer:
-    """Return the deliverer of the settings, not yet running. Raises SettingError."""
+def egress_of(settings: Settings) -> Egress:
+    """Return the way out that the settings describe. Raises SettingError."""
     if not 1 <= settings.delivery_timeout <= MAX_DELIVERY_TIMEOUT:
         raise SettingError(f"delivery_timeout: 1 to {MAX_DELIVERY_TIMEOUT} seconds expected")
-    egress = Egress(
+    return Egress(
         allow=networks_of(settings.egress_allow), allow_http=settings.egress_http, timeout=settings.delivery_timeout,
         connect_timeout=min(CONNECT_TIMEOUT, settings.delivery_timeout),
     )  # fmt: skip
+
+
+def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, note: Note) -> Deliverer:
+    """Return the deliverer of the settings, not yet running. Raises SettingError."""
     options = Options(timeout=settings.delivery_timeout, steps=steps_of(settings.delivery_steps), note=note)
-    return Deliverer(db, egress, endpoints, options)
+    return Deliverer(db, egress_of(settings), endpoints, options)
 
 
-def _tune() -> None:
+def tune() -> None:
     """Keep the collector and the writing thread from stalling answers.
 
     What was loaded at the start lives for ever: no collection needs to walk it. And a thread that waits for the

@@ -1,12 +1,14 @@
 """One call to an endpoint: the body, the signature, the token; then what the answer means."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from urllib.parse import quote
 
 import msgspec
 
-from cardtrail.platform.answer import Answer
-from cardtrail.platform.egress import Egress, Tls
+from cardtrail.platform.answer import Answer, Failure, failed
+from cardtrail.platform.egress import KEPT_BODY, Egress, Tls
 from cardtrail.platform.endpoint import Endpoint, Secrets, Signing
 from cardtrail.platform.logs import masked
 from cardtrail.platform.oauth import TokenSource
@@ -19,7 +21,13 @@ MAX_BODY = 1_048_576
 """Largest body of a call, bytes; one picture alone may be larger."""
 MAX_SHOWN = 1_024
 """How much of an answer the ledger keeps, characters."""
+NOT_SENT = failed(Failure.CLOSED, "it was no longer ours to send", 0.0)
+"""What came of a call that was never made."""
+LEAST_TOLD = 3
+"""So many characters of a secret at the end of what is kept tell nothing of it."""
 _MASK = "***"
+_CUT_DIGITS = re.compile(r"\d{7,19}\Z")
+"""Six digits of a card number may be shown, they tell the bank."""
 _UNAUTHORIZED, _GONE = 401, 410
 _REFUSING = frozenset({400, 413})
 
@@ -76,50 +84,68 @@ class Caller:
         self._target = endpoint.target
         self._strict = config.strict
         self._tls = Tls(secrets.client_pem.encode(), secrets.ca_pem.encode())
-        signing = secrets.valid(now) if config.signing is not Signing.NONE and not config.strict else ()
-        self._signer = Signer(signing) if signing else None
-        self._hidden = [secret for secret in (secrets.client_secret, *signing) if secret]
+        self._secrets = secrets if config.signing is not Signing.NONE and not config.strict else Secrets()
+        self._signing: tuple[str, ...] = ()
+        self._signer: Signer | None = None
+        self._sign_as_of(now)
         self._tokens = (
             TokenSource(self._post_whole, config.oauth, secrets.client_secret, monotonic) if config.oauth else None
         )
 
+    def _sign_as_of(self, now: int) -> None:
+        """Sign with the secrets that are in use at `now` (µs): an old one ends while this lives."""
+        valid = self._secrets.valid(now)
+        if valid != self._signing:
+            self._signing, self._signer = valid, Signer(valid) if valid else None
+
     async def _post_whole(self, url: str, headers: list[tuple[str, str]], body: bytes) -> Answer:
         return await self._egress.post(self._peer, url, headers, body, self._tls, whole=True)
 
-    async def send(self, messages: Sequence[Message], cursor: str, seconds: int) -> Answer:
+    async def send(
+        self, messages: Sequence[Message], cursor: str, seconds: int, may_send: Callable[[], bool] = lambda: True
+    ) -> Answer:
         """Send these in one call, once more with a fresh token where the issuer refuses the old one.
 
-        `seconds` since 1970 go into the signature.
+        `seconds` since 1970 go into the signature. NOT_SENT if `may_send` came to an end while there was no token
+        yet.
         """
         if self._strict:
             pictures = [strict_form(each.picture, each.strict_length) for each in messages]
         else:
             pictures = [each.picture for each in messages]
-        return await self._post(pictures, self._id_of([each.name for each in messages]), cursor, seconds)
+        return await self._post(pictures, self._id_of([each.name for each in messages]), cursor, seconds, may_send)
 
-    async def beat(self, cursor: str, seconds: int) -> Answer:
+    async def beat(self, cursor: str, seconds: int, may_send: Callable[[], bool] = lambda: True) -> Answer:
         """Send a heartbeat: no operation, and the high-water mark."""
-        return await self._post([], self._id_of([f"heartbeat#{seconds}"]), cursor, seconds)
+        return await self._post([], self._id_of([f"heartbeat#{seconds}"]), cursor, seconds, may_send)
 
     def _id_of(self, names: Sequence[str]) -> str:
         return webhook_id_of(self._endpoint.endpoint_id, names, strict=self._strict)
 
-    async def _post(self, pictures: Sequence[bytes], webhook_id: str, cursor: str, seconds: int) -> Answer:
+    async def _post(
+        self, pictures: Sequence[bytes], webhook_id: str, cursor: str, seconds: int, may_send: Callable[[], bool]
+    ) -> Answer:
         body = body_of(pictures, None if self._strict else cursor)
         headers = [("content-type", "application/json")]
         if not self._strict:
             headers.append((CURSOR_HEADER, cursor))
+        self._sign_as_of(seconds * 1_000_000)
         if self._signer is not None:
             headers += headers_of(self._signer, webhook_id, seconds, body).items()
         if self._tokens is None:
             return await self._egress.post(self._peer, self._target, headers, body, self._tls)
-        return await self._post_with_token(self._tokens, headers, body)
+        return await self._post_with_token(self._tokens, headers, body, may_send)
 
-    async def _post_with_token(self, tokens: TokenSource, headers: list[tuple[str, str]], body: bytes) -> Answer:
+    async def _post_with_token(
+        self, tokens: TokenSource, headers: list[tuple[str, str]], body: bytes, may_send: Callable[[], bool]
+    ) -> Answer:
+        answer = NOT_SENT
         for is_last in (False, True):
-            failed = await tokens.fetch()
-            if failed is not None:
-                return failed
+            wrong = await tokens.fetch()
+            if wrong is not None:
+                return wrong
+            if not may_send():  # whoever else sends by now does it with a token of its own
+                break
             token = tokens.token
             bearing = [*headers, ("authorization", f"Bearer {token}")]
             answer = await self._egress.post(self._peer, self._target, bearing, body, self._tls)
@@ -130,9 +156,31 @@ class Caller:
 
     def shown(self, answer: Answer) -> str:
         """Return what the ledger may keep of an answer: the text of a failure, or the beginning of the body, masked."""
-        text = answer.text if answer.failure is not None else answer.body.decode("utf-8", "replace")
-        token = self._tokens.token if self._tokens is not None else ""
-        for secret in (*self._hidden, token):
+        if answer.failure is not None:
+            text, is_cut = answer.text, False
+        else:
+            text, is_cut = answer.body.decode("utf-8", "replace"), len(answer.body) >= KEPT_BODY
+        for secret in self._hidden():
+            text = text.replace(secret, _MASK)
+            if is_cut:
+                text = _without_beginning_of(secret, text)
+        text = masked(text.replace("\x00", "\ufffd"))
+        if is_cut:  # it may be the beginning of a card number
+            text = _CUT_DIGITS.sub(lambda found: "*" * len(found[0]), text)
+        return text[:MAX_SHOWN]
+
+    def _hidden(self) -> Iterator[str]:
+        """Yield what must not be shown, as a receiver may write it."""
+        signing = [part for secret in self._signing for part in (secret, secret.partition("_")[2])]
+        for secret in (*(self._tokens.hidden if self._tokens is not None else ()), *signing):
             if secret:
-                text = text.replace(secret, _MASK)
-        return masked(text.replace("\x00", "�"))[:MAX_SHOWN]
+                in_json = msgspec.json.encode(secret)[1:-1].decode()
+                yield from dict.fromkeys((secret, quote(secret, safe=""), in_json, in_json.replace("/", "\\/")))
+
+
+def _without_beginning_of(secret: str, text: str) -> str:
+    """Return a text that was cut off without what may be the beginning of a secret at its end."""
+    for length in range(min(len(secret), len(text)), LEAST_TOLD, -1):
+        if text.endswith(secret[:length]):
+            return text[:-length] + _MASK
+    return text

@@ -14,25 +14,38 @@ REFUSALS = 20
 GIVE_UP = 5 * 86_400_000_000
 """How long an endpoint may fail without a success before it is disabled, µs."""
 MIN_FAILURES = 50
-"""Failed calls in a row without which an endpoint is not given up: while nobody sends, nothing fails."""
+"""Failed calls in a row without which an endpoint is not given up."""
+LAPSE = 3_600_000_000
+"""When a probe comes so much later than it should, µs, nobody tried meanwhile, and that time does not count."""
 
 ProbeAfter = Callable[[int], int]
 """Failed probes so far -> µs until the next."""
 
 
 class Circuit:
-    """One endpoint's circuit; times in µs of process time. `limit` is the endpoint's own limit of concurrency."""
+    """One endpoint's circuit; times in µs of process time.
+
+    `limit` is the endpoint's own limit of concurrency; `window` is how many calls at once are made of it at first, the
+    whole unless it is given.
+    """
 
     __slots__ = ("_probe_after", "changed", "failing_since", "failures", "limit", "probe_at", "window")
 
-    def __init__(
-        self, failures: int, failing_since: int | None, probe_at: int | None, limit: int, probe_after: ProbeAfter
+    def __init__(  # noqa: PLR0913 -- as it is stored, and how fast it may go
+        self,
+        failures: int,
+        failing_since: int | None,
+        probe_at: int | None,
+        limit: int,
+        probe_after: ProbeAfter,
+        *,
+        window: int | None = None,
     ) -> None:
         self.failures = failures
         self.failing_since = failing_since
         self.probe_at = probe_at
         self.limit = limit
-        self.window = limit if probe_at is None else 1
+        self.window = 1 if probe_at is not None else min(limit, limit if window is None else window)
         self.changed = False
         """Whether something is not yet written down."""
         self._probe_after = probe_after
@@ -55,6 +68,8 @@ class Circuit:
         was_open = self.is_open
         self.failures += 1
         self.failing_since = self.failing_since if self.failing_since is not None else now
+        if self.probe_at is not None and now - self.probe_at > LAPSE:
+            self.failing_since += now - self.probe_at
         self.window = max(1, self.window // 2)
         self.changed = True
         if was_open or self.failures >= THRESHOLD:

@@ -166,6 +166,7 @@ class Deliverer:
             return
         for lost in await self._leases.renew(lane.lease for lane in self._lanes.values()):
             self._lanes.pop(lost.key, None)
+            lost.until = 0.0  # a turn that is under way sends nothing more
             _log.warning("lease_lost", issuer_id=lost.key[0], endpoint_id=lost.key[1])
         self._renew_at = now + self._leases.seconds / RENEWALS
 
@@ -178,6 +179,8 @@ class Deliverer:
         await self._release(idle)
 
     async def _release(self, lanes: list[Lane]) -> None:
+        for lane in lanes:
+            await lane.put_off_heartbeat()
         for lane in lanes:
             del self._lanes[lane.lease.key]
             self._last_work.pop(lane.lease.key, None)
@@ -208,10 +211,14 @@ class Deliverer:
             else:
                 pause = min(MAX_PAUSE, max(LOOK_SECONDS, LOOK_SHARE * (self._tools.monotonic() - began)))
 
-    async def stop(self) -> None:
-        """Finish the calls that are under way, settle them, let go of all lanes."""
+    def end(self) -> None:
+        """Let `run` return after the look that it may be at, so that no lease is taken and forgotten."""
         self._stopping = True
         self._woken.set()
+
+    async def stop(self) -> None:
+        """Finish the calls that are under way, settle them, let go of all lanes."""
+        self.end()
         for lane in self._lanes.values():
             lane.stop()
         if self._running:

@@ -21,7 +21,7 @@ MAX_RULES = 50
 PATH = "/notifications/d1/v2/issuers/{issuer_id}/cards"
 """Where an endpoint takes notifications, below its base URL; contract section 7."""
 
-_ENDPOINT_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+ENDPOINT_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _NAME = re.compile(r"[A-Z0-9_]{1,64}")
 
 
@@ -129,7 +129,7 @@ def checked(endpoint: Endpoint) -> Endpoint:
     config = endpoint.config
     if not ISSUER_ID.fullmatch(endpoint.issuer_id):
         raise InputError("issuerId", "exactly 10 of A-Z a-z 0-9 _ -")
-    if not _ENDPOINT_ID.fullmatch(endpoint.endpoint_id):
+    if not ENDPOINT_ID.fullmatch(endpoint.endpoint_id):
         raise InputError("endpointId", "1 to 40 of A-Z a-z 0-9 _ -")
     for field, value, least, most in (
         ("batchSize", config.batch_size, 1, MAX_BATCH),

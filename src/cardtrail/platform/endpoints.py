@@ -1,7 +1,7 @@
 """The registry of endpoints as it is changed: every change is audited, and seen by ingest with the next event."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -54,6 +54,12 @@ class Endpoints:
         rows = await self._db.read(lambda tx: tx.all("list_endpoints", issuer_id=issuer_id, most=MAX_LISTED))
         return [_endpoint_of(row) for row in rows]
 
+    async def list_of(self, issuer_ids: Iterable[str]) -> list[Endpoint]:
+        """Return the endpoints of these issuers."""
+        keys = [(each,) for each in sorted(set(issuer_ids))]
+        rows = await self._db.read(lambda tx: tx.each("endpoints_in_full", keys))
+        return [_endpoint_of(row) for row in rows]
+
     def opened(self, row: Row) -> tuple[Endpoint, Secrets]:
         """Return an endpoint's row, opened. Raises SettingError if the box does not open it."""
         endpoint = _endpoint_of(row)
@@ -69,7 +75,7 @@ class Endpoints:
         now = self._clock()
         signing = _new_signing(endpoint.config.signing)
         added = msgspec.structs.replace(checked(endpoint), created_at=now, version=_new_version())
-        sealed = self._seal(added, msgspec.structs.replace(given, signing=signing))
+        sealed = self._seal(added, _fitting(added, msgspec.structs.replace(given, signing=signing)))
 
         def work(tx: Transaction) -> Audited[Endpoint]:
             if len(tx.all("list_endpoints", issuer_id=added.issuer_id, most=MAX_ENDPOINTS)) >= MAX_ENDPOINTS:
@@ -83,16 +89,22 @@ class Endpoints:
         await change(self._db, actor, now, work)
         return added, receivers_secret_of(signing[0].value) if signing else ""
 
-    async def update(self, endpoint: Endpoint, given: Secrets, actor: str) -> Endpoint:
-        """Give an endpoint another configuration; secrets that are given replace the old ones. Raises NotFound."""
+    async def update(
+        self, endpoint: Endpoint, given: Secrets, actor: str, *, dropped: frozenset[str] = frozenset()
+    ) -> Endpoint:
+        """Give an endpoint another configuration; secrets that are given replace the old ones, those named go.
+
+        Raises NotFound or InputError.
+        """
         checked(endpoint)
 
         def renewed(before: Endpoint, kept: Secrets) -> tuple[Endpoint, Secrets]:
-            told = {name: value for name, value in msgspec.structs.asdict(given).items() if value}
+            told = {name: value for name, value in msgspec.structs.asdict(given).items() if value or name in dropped}
             changed = msgspec.structs.replace(kept, **told)
             if before.config.signing is not endpoint.config.signing:
                 raise InputError("signing", "is changed by rotating the secret", "FIELD_INVALID_VALUE")
-            return msgspec.structs.replace(before, config=endpoint.config), changed
+            after = msgspec.structs.replace(before, config=endpoint.config)
+            return after, _fitting(after, changed)
 
         return await self._change((endpoint.issuer_id, endpoint.endpoint_id), actor, "endpoint.update", renewed)
 
@@ -120,7 +132,7 @@ class Endpoints:
         Returns the endpoint and what the receiver verifies with. Raises NotFound or InputError.
         """
         if not 0 <= overlap <= MAX_OVERLAP:
-            raise InputError("overlap", f"0 to {MAX_OVERLAP} seconds", "FIELD_INVALID_VALUE")
+            raise InputError("overlapSeconds", f"0 to {MAX_OVERLAP} seconds", "FIELD_INVALID_VALUE")
         now = self._clock()
         until = now + overlap * SECOND
         made = {kind: _new_signing(kind) for kind in Signing}
@@ -154,7 +166,9 @@ class Endpoints:
             after, secret = renewed(before, kept)
             after = msgspec.structs.replace(after, version=version)
             tx.run("save_endpoint", **_columns(after, self._seal(after, secret)))
-            if after.state is not before.state:
+            if (
+                after.state is not before.state or action == "endpoint.update"
+            ):  # whoever mends an address wants it tried
                 tx.run("heal_lane", **_key(after))
             if after.config.heartbeat_minutes != before.config.heartbeat_minutes:
                 tx.run("set_heartbeat", heartbeat_at=_first_heartbeat(after, now), **_key(after))
@@ -174,6 +188,15 @@ def _new_signing(kind: Signing) -> tuple[Secret, ...]:
     if kind is Signing.NONE:
         return ()
     return (Secret(new_secret(secrets.token_bytes(32)) if kind is Signing.V1 else new_key(secrets.token_bytes(SEED))),)
+
+
+def _fitting(endpoint: Endpoint, secret: Secrets) -> Secrets:
+    """Return the secrets without one that nothing uses. Raises InputError where one is missing."""
+    if endpoint.config.oauth is None:
+        return msgspec.structs.replace(secret, client_secret="")
+    if not secret.client_secret:
+        raise InputError("oauth.clientSecret", "is required")
+    return secret
 
 
 def _first_heartbeat(endpoint: Endpoint, now: int) -> int | None:

@@ -1,13 +1,12 @@
 """The changes feed over HTTP: parameters, the long poll, the answer. The application's state has `platform.feed`."""
 
 import asyncio
-import re
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cardtrail.errors import InputError
 from cardtrail.platform.feed import DEFAULT_PAGE, MAX_PAGE, MAX_WAIT, Feed, Page
+from cardtrail.platform.request import number, single
 from cardtrail.protocol.codec import answer_of
 from cardtrail.protocol.cursor import Cursor, cursor_for, encode_cursor
 
@@ -18,8 +17,8 @@ async def changes_of(request: Request, issuer_id: str) -> Response:
     """Answer what changed after the cursor; with `wait`, as soon as there is something. Raises InputError."""
     feed: Feed = request.app.state.platform.feed
     since = _since(request, issuer_id)
-    limit = _number(request, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
-    seconds = _number(request, "wait", 0, 0, MAX_WAIT)
+    limit = number(request, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
+    seconds = number(request, "wait", 0, 0, MAX_WAIT)
     page = await feed.read(issuer_id, since, limit)
     if not page.pictures and seconds:
         await _wait(request, feed, page.cursor, seconds)
@@ -53,21 +52,5 @@ async def _gone(request: Request) -> None:
 
 
 def _since(request: Request, issuer_id: str) -> Cursor | None:
-    text = _single(request, "since")
+    text = single(request, "since")
     return None if text is None else cursor_for(text, issuer_id)
-
-
-def _number(request: Request, name: str, default: int, least: int, most: int) -> int:
-    text = _single(request, name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= most:
-        raise InputError(name, f"a whole number from {least} to {most}", "FIELD_INVALID_VALUE")
-    return int(text)
-
-
-def _single(request: Request, name: str) -> str | None:
-    values = request.query_params.getlist(name)
-    if len(values) > 1:
-        raise InputError(name, "given more than once", "FIELD_INVALID_VALUE")
-    return values[0] if values else None

@@ -15,21 +15,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cardtrail.db import Transaction
-from cardtrail.errors import CardtrailError, Forbidden, InputError, StoreUnavailable
-from cardtrail.platform.auth import Principal
+from cardtrail.errors import CardtrailError, InputError, StoreUnavailable
+from cardtrail.platform import notification_http, operator_http
 from cardtrail.platform.feed_http import changes_of
 from cardtrail.platform.ingest import Sender
 from cardtrail.platform.orders import Wanted, members_of, wanted_of
 from cardtrail.platform.parties import INGEST, READ, WRITE
+from cardtrail.platform.request import body_of, caller_of, checked_issuer, encoded, platform_of, ready
 from cardtrail.platform.status import Asgi, Receive, Scope, Send
-from cardtrail.platform.tls import CERTIFICATE
 from cardtrail.platform.token_http import jwks, token_endpoint
 from cardtrail.protocol.codec import (
     CARD_ID,
     CORRELATION_ID,
-    ISSUER_ID,
     MAX_BATCH,
-    MAX_BODY,
     answer_of,
     decode_batch,
 )
@@ -38,12 +36,6 @@ from cardtrail.protocol.problem import Problem, problem, problem_of
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
 
-BODY_SECONDS = 30.0
-"""Longest time a client may take to send its body."""
-
-MAX_THROWN_AWAY = 8 * MAX_BODY
-"""How much of a body that is too large is read and thrown away: who still sends cannot read the answer."""
-
 Handler = Callable[[Request], Awaitable[Response]]
 _log = structlog.get_logger()
 
@@ -51,73 +43,27 @@ _log = structlog.get_logger()
 class AnyCaseRoute(Route):
     """A route whose words match in any letter case; what stands for `{parameters}` is taken as it is."""
 
-    def __init__(self, path: str, endpoint: Handler, methods: list[str]) -> None:
-        super().__init__(path, endpoint, methods=methods)
-        self.path_regex = re.compile(self.path_regex.pattern, re.IGNORECASE | re.ASCII)
+    def __init__(self, path: str, handler: Handler, method: str) -> None:
+        super().__init__(path, handler, methods=[method])
+        # The id of an endpoint may have a verb behind it, `:test`, so it ends at a colon.
+        pattern = self.path_regex.pattern.replace("<endpoint_id>[^/]+", "<endpoint_id>[^/:]+")
+        self.path_regex = re.compile(pattern, re.IGNORECASE | re.ASCII)
+        self._allowed = ", ".join(sorted(other for other, its_path, _ in _TABLE if its_path == path))
 
-
-# ── what every handler needs ─────────────────────────────────────────────────────────────────────────────────
-
-
-def _platform(request: Request) -> "Platform":
-    platform: Platform = request.app.state.platform
-    return platform
-
-
-def caller_of(request: Request, scope: str, issuer_id: str | None = None) -> Principal:
-    """Return who calls. Raises Unauthorized, TooMany, or Forbidden without telling what exists."""
-    authorization = request.headers.get("authorization")
-    peer = request.client.host if request.client else ""
-    caller = _platform(request).check(
-        None if authorization is None else authorization.encode("latin-1"), request.scope.get(CERTIFICATE), peer
-    )
-    if scope not in caller.scopes or (issuer_id is not None and not caller.may_act_for(issuer_id)):
-        raise Forbidden("the token does not allow this")
-    correlation = request.headers.get("x-correlation-id")
-    if correlation is not None and not CORRELATION_ID.fullmatch(correlation):
-        raise InputError("x-correlation-id", "1 to 64 of A-Z a-z 0-9 _ -")
-    return caller
-
-
-async def body_of(request: Request) -> bytes:
-    """Return the body, kept no further than the limit. Raises HTTPException 408, 413 or 415."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise HTTPException(415, "application/json is expected")
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                size += len(part)
-                if size <= MAX_BODY:
-                    parts.append(part)
-                elif size > MAX_THROWN_AWAY:
-                    break
-    except TimeoutError:
-        raise HTTPException(408, f"the body did not come within {BODY_SECONDS:.0f} seconds") from None
-    if size > MAX_BODY:
-        raise HTTPException(413, f"at most {MAX_BODY} bytes")
-    return b"".join(parts)
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose path fits; of a path that several methods have, 405 names all of them."""
+        if self.methods and scope["method"] not in self.methods:
+            raise HTTPException(405, headers={"Allow": self._allowed})
+        await super().handle(scope, receive, send)
 
 
 def _checked(request: Request, *, card: bool = False) -> tuple[str, str]:
     """Return the ids in the path. Raises InputError naming the one that is wrong."""
-    issuer_id = request.path_params["issuer_id"]
+    issuer_id = checked_issuer(request.path_params["issuer_id"])
     card_id = request.path_params.get("card_id", "")
-    if not ISSUER_ID.fullmatch(issuer_id):
-        raise InputError("issuerId", "exactly 10 of A-Z a-z 0-9 _ -")
     if card and not CARD_ID.fullmatch(card_id):
         raise InputError("cardId", "1 to 48 of A-Z a-z 0-9 _ -")
     return issuer_id, card_id
-
-
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
-
-
-def _encoded(value: object, status: int = 200) -> Response:
-    return _json(msgspec.json.encode(value), status)
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,7 +71,7 @@ def _encoded(value: object, status: int = 200) -> Response:
 
 async def status_of_odd_ids(request: Request) -> Response:
     """Answer what the hot route did not recognise: a caller first, then the id that is wrong."""
-    caller_of(request, READ, request.path_params["issuer_id"])
+    caller_of(request, READ, issuer_id=request.path_params["issuer_id"])
     _checked(request, card=True)
     raise HTTPException(404)
 
@@ -133,7 +79,7 @@ async def status_of_odd_ids(request: Request) -> Response:
 async def batch_get(request: Request) -> Response:
     """Answer the latest picture of each card asked for, and the ids that are unknown."""
     issuer_id = request.path_params["issuer_id"]
-    caller = caller_of(request, READ, issuer_id)
+    caller = caller_of(request, READ, issuer_id=issuer_id)
     if caller.strict:
         raise HTTPException(404)
     members = members_of(await body_of(request))
@@ -143,16 +89,16 @@ async def batch_get(request: Request) -> Response:
     def work(tx: Transaction) -> list[tuple[Any, ...]]:
         return tx.each("latest_picture", keys)
 
-    found = {row[1]: bytes(row[2]) for row in await _platform(request).db.read(work)}
+    found = {row[1]: bytes(row[2]) for row in await platform_of(request).db.read(work)}
     pictures = [found[card_id] for card_id in card_ids if card_id in found]
     unknown = msgspec.json.encode([card_id for card_id in card_ids if card_id not in found])
-    return _json(b'%b,"unknown":%b}' % (answer_of(pictures)[:-1], unknown))
+    return ready(b'%b,"unknown":%b}' % (answer_of(pictures)[:-1], unknown))
 
 
 async def changes(request: Request) -> Response:
     """Answer every operation of an issuer that changed after a cursor."""
     issuer_id = request.path_params["issuer_id"]
-    caller = caller_of(request, READ, issuer_id)
+    caller = caller_of(request, READ, issuer_id=issuer_id)
     if caller.strict:
         raise HTTPException(404)
     _checked(request)
@@ -175,19 +121,19 @@ def _card_ids(members: Any) -> list[str]:
 async def order_card(request: Request) -> Response:
     """Take one order."""
     issuer_id = request.path_params["issuer_id"]
-    caller_of(request, WRITE, issuer_id)
+    caller_of(request, WRITE, issuer_id=issuer_id)
     _, card_id = _checked(request, card=True)
     wanted = wanted_of(members_of(await body_of(request)), card_id)
-    [outcome] = await _platform(request).orders.order(issuer_id, [wanted])
+    [outcome] = await platform_of(request).orders.order(issuer_id, [wanted])
     if isinstance(outcome, CardtrailError):
         raise outcome
-    return _encoded({"operationId": outcome}, 202)
+    return encoded({"operationId": outcome}, 202)
 
 
 async def order_cards(request: Request) -> Response:
     """Take up to 1,000 orders, each accepted or refused by itself."""
     issuer_id = request.path_params["issuer_id"]
-    caller = caller_of(request, WRITE, issuer_id)
+    caller = caller_of(request, WRITE, issuer_id=issuer_id)
     if caller.strict:
         raise HTTPException(404)
     _checked(request)
@@ -196,8 +142,8 @@ async def order_cards(request: Request) -> Response:
     if not isinstance(cards, list) or not 1 <= len(cards) <= MAX_BATCH:
         raise InputError("cards", f"a list of 1 to {MAX_BATCH} orders")
     wanted = [_wanted(card) for card in cards]
-    outcomes = await _platform(request).orders.order(issuer_id, wanted)
-    return _encoded({"results": [_order_result(*pair) for pair in zip(cards, outcomes, strict=True)]}, 202)
+    outcomes = await platform_of(request).orders.order(issuer_id, wanted)
+    return encoded({"results": [_order_result(*pair) for pair in zip(cards, outcomes, strict=True)]}, 202)
 
 
 def _wanted(card: object) -> Wanted | InputError:
@@ -219,12 +165,12 @@ def _order_result(card: object, outcome: str | CardtrailError) -> dict[str, str]
 async def ingest_events(request: Request) -> Response:
     """Take up to 1,000 events; answer each after the commit."""
     caller = caller_of(request, INGEST)
-    platform = _platform(request)
+    platform = platform_of(request)
     sender = Sender(caller.party_id, caller.sources, caller.kinds, caller.issuers)
     results = await platform.ingest.take(sender, decode_batch(await body_of(request)))
     for result in results:
         platform.metrics.events.labels(result.result, result.error_code or "").inc()
-    return _encoded({"results": results})
+    return encoded({"results": results})
 
 
 # ── the house ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,41 +178,55 @@ async def ingest_events(request: Request) -> Response:
 
 async def healthz(_: Request) -> Response:
     """Say that the process runs."""
-    return _encoded({"status": "ok"})
+    return encoded({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
     """Say whether requests can be served: the store answers and the registry is fresh."""
-    platform = _platform(request)
+    platform = platform_of(request)
     platform.registry.require_fresh()
     async with asyncio.timeout(5):
         await platform.db.read(lambda tx: tx.one("find_meta", name="schema_version"))
-    return _encoded({"status": "ok"})
+    return encoded({"status": "ok"})
 
 
 async def metrics(request: Request) -> Response:
     """Show the metrics of this process."""
-    return Response(_platform(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(platform_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def openapi(request: Request) -> Response:
     """Serve the contract."""
-    return Response(_platform(request).openapi, media_type="application/yaml")
+    return Response(platform_of(request).openapi, media_type="application/yaml")
 
 
 async def docs(request: Request) -> Response:
     """Serve the contract for people."""
     policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return Response(_platform(request).docs, media_type="text/html", headers={"content-security-policy": policy})
+    return Response(platform_of(request).docs, media_type="text/html", headers={"content-security-policy": policy})
 
 
 _ISSUER = "/banking/v1/issuers/{issuer_id}/physicalCards"
+_LEDGER = "/banking/v1/issuers/{issuer_id}/notifications"
+_OPERATED = "/operator/v1/issuers/{issuer_id}/endpoints"
 _TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", _ISSUER + "/{card_id}/productionStatus", status_of_odd_ids),
     ("POST", _ISSUER + "/productionStatus:batchGet", batch_get),
     ("GET", _ISSUER + "/operations", changes),
     ("POST", _ISSUER + "/{card_id}/operations:production", order_card),
     ("POST", _ISSUER + "/operations:production", order_cards),
+    ("GET", _LEDGER, notification_http.list_notifications),
+    ("GET", _LEDGER + "/{notification_id}", notification_http.find_notification),
+    ("POST", _LEDGER + ":replay", notification_http.replay_notifications),
+    ("GET", "/banking/v1/issuers/{issuer_id}/endpoints", notification_http.endpoints_of_issuer),
+    ("GET", "/operator/v1/endpoints", operator_http.list_endpoints),
+    ("POST", _OPERATED, operator_http.add_endpoint),
+    ("GET", _OPERATED + "/{endpoint_id}", operator_http.find_endpoint),
+    ("PUT", _OPERATED + "/{endpoint_id}", operator_http.put_endpoint),
+    ("POST", _OPERATED + "/{endpoint_id}:disable", operator_http.disable_endpoint),
+    ("POST", _OPERATED + "/{endpoint_id}:enable", operator_http.enable_endpoint),
+    ("POST", _OPERATED + "/{endpoint_id}:test", operator_http.test_endpoint),
+    ("POST", _OPERATED + "/{endpoint_id}:rotate-secret", operator_http.rotate_secret),
     ("POST", "/ingest/v1/events", ingest_events),
     ("POST", "/authz/v1/oauth2/token", token_endpoint),
     ("GET", "/.well-known/jwks.json", jwks),
@@ -283,7 +243,7 @@ ROUTES = [(method, re.sub(r"\{(\w+?)_id\}", r"{\1Id}", path)) for method, path, 
 def router(platform: "Platform") -> Asgi:
     """Return the application behind the hot route."""
     app = Starlette(
-        routes=[AnyCaseRoute(path, handler, [method]) for method, path, handler in _TABLE],
+        routes=[AnyCaseRoute(path, handler, method) for method, path, handler in _TABLE],
         exception_handlers={CardtrailError: _on_error, HTTPException: _on_http, ClientDisconnect: _on_gone},
     )
     app.state.platform = platform
@@ -291,7 +251,7 @@ def router(platform: "Platform") -> Asgi:
 
 
 def _sent(found: Problem) -> Response:
-    response = _json(found.body, found.status)
+    response = ready(found.body, found.status)
     response.raw_headers.extend(found.headers)
     return response
 

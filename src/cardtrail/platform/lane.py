@@ -9,7 +9,7 @@ batch, sign it, send it, judge the answer and hand the result to be settled.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
+from enum import Enum
 
 import msgspec
 import structlog
@@ -18,7 +18,7 @@ from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
-from cardtrail.platform.call import MAX_BODY, Caller, Message, Verdict, verdict_of
+from cardtrail.platform.call import MAX_BODY, NOT_SENT, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
 from cardtrail.platform.egress import Egress
@@ -29,12 +29,14 @@ from cardtrail.platform.limit import Bucket
 from cardtrail.platform.outbox import EXACT, LIVE, REPLAY, NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
 from cardtrail.protocol.cursor import Cursor, encode_cursor
-from cardtrail.protocol.envelope import halves
+from cardtrail.protocol.envelope import FRAME, halves
 
 SLICE = 1.0
 """Seconds after which a lane stops taking batches, so that a change of its endpoint is noticed."""
 MAX_READY = 1_000
 """Most notifications that are claimed and not yet being sent."""
+CLAIM_AHEAD = 8
+"""How many calls' worth is claimed at once for each call that may be under way: a claim costs as much as many rows."""
 DRY = 0.01
 """Seconds for which workers believe that nothing is due, after one of them has looked."""
 MINUTE = 60_000_000
@@ -46,6 +48,13 @@ _log = structlog.get_logger()
 
 Fate = tuple[str, int | None, int, int]
 """State, settled at (µs or None), due at (µs), attempts that count."""
+
+
+class Probe(Enum):
+    """A message that tries an endpoint whose circuit is open; `LAST` where each that waits was refused already."""
+
+    ONE = 1
+    LAST = 2
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -78,9 +87,11 @@ class Lane:
         self._tools = tools
         self._ready: deque[Message] = deque()
         self._claimed: set[str] = set()
+        self._let_go_meanwhile: set[str] = set()
         self._place = (-1, "")
         self._cursor = ""
         self._refused: dict[str, Message] = {}
+        self._taken_back: list[Message] = []
         self._refilling = asyncio.Lock()
         self._pacing = asyncio.Lock()
         self._workers = 0
@@ -93,6 +104,10 @@ class Lane:
         self._caller: Caller
         self._circuit: Circuit
         self._bucket: Bucket
+        self._is_loaded = False
+        self._new_attempt_id: Callable[[], str]
+        self._is_stopped = False
+        self._has_recovered = False
         self._chore = False
         self._heartbeat_at: int | None = None
 
@@ -108,12 +123,20 @@ class Lane:
         self.endpoint, self._secrets = tools.endpoints.opened((*self.lease.key, *stored))
         config = self.endpoint.config
         self._caller = Caller(tools.egress, self.endpoint, self._secrets, tools.wall(), tools.monotonic)
-        self._circuit = Circuit(failures, failing_since, probe_at, config.concurrency, tools.pace.probe_after)
+        # What is recovering is not met with all that waits, although it was healed and is loaded for that.
+        window = self._circuit.window if self._is_loaded else 1 if failures or chore else config.concurrency
+        self._circuit = Circuit(
+            failures, failing_since, probe_at, config.concurrency, tools.pace.probe_after, window=window
+        )
         self._chore, self._heartbeat_at = bool(chore), heartbeat_at
-        # No burst at the beginning: a holder that died a moment ago may just have spent it.
         burst = max(1.0, config.rate / 20)
-        self._bucket = Bucket(config.rate, burst)
-        self._bucket.due = tools.monotonic() + self._bucket.room
+        if self._is_loaded:
+            self._bucket.set_rate(config.rate, burst)
+        else:
+            self._bucket = Bucket(config.rate, burst)
+            if self.lease.fence > 1:  # the holder before, who ended a moment ago, may just have spent the whole burst
+                self._bucket.due = tools.monotonic() + self._bucket.room + self._bucket.interval
+        self._is_loaded = True
 
     @property
     def _where(self) -> dict[str, str]:
@@ -122,14 +145,15 @@ class Lane:
     # ── one turn ──
 
     def stop(self) -> None:
-        """Take no further batch in this turn."""
-        self._stop_at = 0.0
+        """Take no further batch, in this turn or another one."""
+        self._is_stopped, self._stop_at = True, 0.0
 
     async def run_once(self) -> int:
         """Do what there is to do now, for a slice of time; return how many rows were moved or settled."""
         self._done = 0
         self._place = (-1, "")
-        self._stop_at = self._tools.monotonic() + SLICE
+        self._new_attempt_id = new_ids(self._tools.wall())
+        self._stop_at = 0.0 if self._is_stopped else self._tools.monotonic() + SLICE
         self._dry_until = 0.0
         try:
             await self._do_chore()
@@ -144,11 +168,11 @@ class Lane:
         return self._done
 
     async def _send_what_is_due(self) -> None:
-        await self._beat()
         if self._circuit.is_open:
             await self._probe()
         if not self._circuit.is_open:
             await self._send_due()
+        await self._beat()
 
     def _cut_short(self, error: StoreUnavailable) -> None:
         """End the turn, but not the calls that are under way: what came of them is settled when the store is back."""
@@ -180,8 +204,9 @@ class Lane:
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         try:
-            while self._workers <= self._circuit.window and self._may_send() and (batch := await self._next_batch()):
-                if not await self._wait_for_rate():
+            while self._workers <= self._circuit.window and self._may_send() and (self._ready or await self._refill()):
+                batch = self._next_batch()
+                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate():
                     self._ready.extendleft(reversed(batch))
                     return
                 await self._send(batch)
@@ -210,18 +235,16 @@ class Lane:
 
     # ── claiming ──
 
-    async def _next_batch(self) -> list[Message]:
-        if not self._ready and not await self._refill():
-            return []
-        size, ready = 0, self._ready
+    def _next_batch(self) -> list[Message]:
+        """Take what goes into one call; nothing where nothing is ready."""
+        ready, batch, size = self._ready, list[Message](), FRAME
         most = 1 if self._circuit.is_open else self.endpoint.config.batch_size
-        count = 0
-        for message in islice(ready, most):
-            size += len(message.picture) + 1
-            if count and size > MAX_BODY:
+        while ready and len(batch) < most:
+            size += len(ready[0].picture) + 1
+            if batch and size > MAX_BODY:
                 break
-            count += 1
-        return [ready.popleft() for _ in range(count)]
+            batch.append(ready.popleft())
+        return batch
 
     async def _refill(self) -> bool:
         """Claim what is due, live traffic first; return whether there is any. One asks for all who wait."""
@@ -231,15 +254,19 @@ class Lane:
             if self._tools.monotonic() < self._dry_until:
                 return False
             config = self.endpoint.config
-            most = min(MAX_READY, max(1, 2 * self._circuit.window * config.batch_size))
-            rows = await self._tools.db.read(lambda tx: self._claim(tx, most))
-            for row in rows:
-                if row[0] not in self._claimed:
-                    self._claimed.add(row[0])
-                    self._ready.append(_message_of(row))
+            most = min(MAX_READY, max(1, CLAIM_AHEAD * self._circuit.window * config.batch_size))
+            rows = await self._read(lambda tx: self._claim(tx, most))
+            self._claimed.update(row[0] for row in rows)
+            self._ready += map(_message_of, rows)
             if not self._ready:
                 self._dry_until = self._tools.monotonic() + DRY
             return bool(self._ready)
+
+    async def _read(self, claim: Callable[[Transaction], list[Row]]) -> list[Row]:
+        """Read what may be claimed: not what is in hand, nor what was when the read began and may have been settled."""
+        self._let_go_meanwhile.clear()
+        rows = await self._tools.db.read(claim)
+        return [row for row in rows if row[0] not in self._claimed and row[0] not in self._let_go_meanwhile]
 
     def _claim(self, tx: Transaction, most: int) -> list[Row]:
         """Read on from where the last claim ended, and from the start where that gives nothing; replays come last."""
@@ -266,10 +293,13 @@ class Lane:
 
     # ── sending ──
 
-    async def _send(self, batch: Sequence[Message]) -> None:
+    async def _send(self, batch: Sequence[Message], probe: Probe | None = None) -> None:
         """Send a batch and settle it; one that is refused is split, so that only what fails alone is refused."""
         tools = self._tools
-        answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000)
+        answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000, self._is_held)
+        if answer is NOT_SENT:  # the lease is over
+            self._forget(batch)
+            return
         self._sent_at = tools.wall()
         tools.note(answer, len(batch))
         verdict = verdict_of(answer)
@@ -278,21 +308,20 @@ class Lane:
         elif verdict is Verdict.REFUSED and len(batch) > 1:
             await self._split(batch, answer)
         elif verdict is Verdict.REFUSED:
-            await self._refuse(batch[0], answer)
+            await self._refuse(batch[0], answer, probe)
         elif verdict is Verdict.GONE:
             await self._settle(batch, answer, _uncounted)
             await self._disable("the endpoint answered 410 Gone")
         else:
-            await self._failed(batch, answer)
+            await self._failed(batch, answer, probe)
 
     async def _delivered(self, batch: Sequence[Message], answer: Answer) -> None:
         closed = self._circuit.succeed()
         self._refused.clear()
         await self._settle(batch, answer, None)
         if closed:
+            self._has_recovered = True
             _log.info("circuit_closed", **self._where)
-            await self._tools.db.transact(lambda tx: tx.run("heal_lane", **self._where))
-            self._chore, self._circuit.changed = True, False
 
     async def _split(self, batch: Sequence[Message], answer: Answer) -> None:
         await self._settle(batch, answer, _uncounted, keep_claims=True)
@@ -303,31 +332,32 @@ class Lane:
             else:
                 self._forget(half)
 
-    async def _refuse(self, message: Message, answer: Answer) -> None:
+    async def _refuse(self, message: Message, answer: Answer, probe: Probe | None) -> None:
         """Refuse one message; when only refusals come, the receiver is what is broken, and all is taken back."""
         now = self._tools.wall()
+        refused = (NotificationState.REFUSED.value, now, message.due_at, message.attempts + 1)
         if self._circuit.is_open:  # it may be the message or still the receiver: another one will tell
-            self._circuit.fail(now)
-            await self._settle([message], answer, _put_back(now))
+            await self._settle([message], answer, (lambda _: refused) if probe is Probe.LAST else _put_back(now))
+            if probe is not None:
+                self._refused[message.operation_id] = message
+                await self._fail_probe(now)
             return
-        row = (NotificationState.REFUSED.value, now, message.due_at, message.attempts + 1)
-        await self._settle([message], answer, lambda _: row)
+        await self._settle([message], answer, lambda _: refused)
         self._refused[message.operation_id] = message
-        if len(self._refused) < REFUSALS:
-            return
-        await self._tools.settler.flush()
-        refused = sorted((self.lease.key[0], each.notification_id, each.round, now) for each in self._refused.values())
-        await self._tools.db.transact(lambda tx: tx.each("unrefuse", refused))
-        self._refused.clear()
-        self._circuit.open(now)
-        _log.warning("circuit_opened", why=f"{REFUSALS} orders refused in a row", **self._where)
+        if len(self._refused) >= REFUSALS:
+            self._taken_back += self._refused.values()
+            self._refused = {}
+            self._circuit.open(now)
+            _log.warning("circuit_opened", why=f"{REFUSALS} orders refused in a row", **self._where)
 
-    async def _failed(self, batch: Sequence[Message], answer: Answer) -> None:
+    async def _failed(self, batch: Sequence[Message], answer: Answer, probe: Probe | None) -> None:
         """Plan the next try. While the circuit is open nothing grows older."""
         now, pace = self._tools.wall(), self._tools.pace
-        was_open = self._circuit.is_open
-        if self._circuit.fail(now):
-            _log.warning("circuit_opened", why=answer.failure or answer.status, **self._where)
+        if self._circuit.is_open:
+            await self._settle(batch, answer, _put_back(now))
+            if probe is not None:  # or the circuit opened while this call was under way, and knows enough
+                await self._fail_probe(now)
+            return
 
         def row(message: Message) -> Fate:
             due = next_due(message.attempts + 1, now, pace.chance(), answer.retry_after, pace.steps)
@@ -335,24 +365,33 @@ class Lane:
                 return NotificationState.DEAD.value, now, message.due_at, message.attempts + 1
             return NotificationState.PENDING.value, None, due, message.attempts + 1
 
-        await self._settle(batch, answer, _put_back(now) if was_open else row)
+        if self._circuit.fail(now):
+            _log.warning("circuit_opened", why=answer.failure or answer.status, **self._where)
+        await self._settle(batch, answer, row)
+
+    async def _fail_probe(self, now: int) -> None:
+        """Make the next probe later; after days of that the endpoint is given up."""
+        self._circuit.fail(now)
         if self._circuit.is_hopeless(now):
             await self._disable("no call has succeeded for 5 days")
 
     async def _probe(self) -> None:
-        """Try an endpoint whose circuit is open with one message."""
+        """Try an endpoint whose circuit is open with one message, best with one that it has not refused."""
         tools = self._tools
         if self._circuit.probe_at is None or tools.wall() < self._circuit.probe_at or not self._is_held():
             return
 
-        def work(tx: Transaction) -> Row | None:
+        def work(tx: Transaction) -> list[Row]:
             self._cursor = _cursor_of(tx, self.lease.key[0])
-            return tx.one("claim_probe", **self._where)
+            return tx.all("claim_probe", most=REFUSALS, **self._where)
 
-        row = await tools.db.read(work)
-        if row is not None and row[0] not in self._claimed and await self._wait_for_rate():
-            self._claimed.add(row[0])
-            await self._send([_message_of(row)])
+        rows = await self._read(work)
+        fresh = [row for row in rows if row[1] not in self._refused]
+        found = next(iter(fresh or rows), None)
+        if found is not None and await self._wait_for_rate(whole=True):
+            self._claimed.add(found[0])
+            is_last = not fresh and len(rows) < REFUSALS
+            await self._send([_message_of(found)], Probe.LAST if is_last else Probe.ONE)
 
     def _is_held(self) -> bool:
         return self._tools.monotonic() + self._tools.pace.timeout < self.lease.until
@@ -363,13 +402,26 @@ class Lane:
         now = self._tools.wall()
         if not minutes or due is None or now < due or self._circuit.is_open:
             return
-        if now >= self._sent_at + minutes * MINUTE and self._is_held() and await self._wait_for_rate():
+        if now >= self._sent_at + minutes * MINUTE:
+            if not self._is_held() or not await self._wait_for_rate():
+                return
             cursor = await self._tools.db.read(lambda tx: _cursor_of(tx, self.lease.key[0]))
-            answer = await self._caller.beat(cursor, now // 1_000_000)
+            answer = await self._caller.beat(cursor, now // 1_000_000, self._is_held)
+            if answer is NOT_SENT:
+                return
             self._sent_at = now
             _log.info("heartbeat", status=answer.status, failure=answer.failure, **self._where)
-        self._heartbeat_at = self._sent_at + minutes * MINUTE
-        self._circuit.changed = True
+        await self.put_off_heartbeat()
+
+    async def put_off_heartbeat(self) -> None:
+        """Write down that something was sent, where that is not known; whoever holds the lane next must know it."""
+        known, later = self._heartbeat_at, self._sent_at + self.endpoint.config.heartbeat_minutes * MINUTE
+        if known is None or not self.endpoint.config.heartbeat_minutes or later <= known:
+            return
+        await self._tools.db.transact(lambda tx: tx.run(
+            "put_off_heartbeat", heartbeat_at=later, known=known, fence=self.lease.fence, **self._where
+        ))  # fmt: skip
+        self._heartbeat_at = later
 
     # ── settling ──
 
@@ -384,22 +436,26 @@ class Lane:
         """Hand over what came of a call: all delivered, or what becomes of each."""
         now = self._tools.wall()
         issuer_id, endpoint_id = self.lease.key
-        attempt_id = new_ids(now)()
+        attempt_id = self._new_attempt_id()
         attempt = (
             issuer_id, attempt_id, endpoint_id, now - round(answer.seconds * 1_000_000), len(batch), answer.status,
             answer.failure, round(answer.seconds * 1_000), self._caller.shown(answer),
         )  # fmt: skip
-        keys = [(issuer_id, each.notification_id, each.round, attempt_id) for each in batch]
         if failed is None:
-            settlement = Settlement(attempt, delivered=[(*key, now) for key in keys])
+            rows: list[Row] = [(issuer_id, each.notification_id, each.round, attempt_id, now) for each in batch]
+            settlement = Settlement(attempt, delivered=rows)
         else:
-            rows = [(*key, self.lease.fence, *failed(each)) for key, each in zip(keys, batch, strict=True)]
-            settlement = Settlement(attempt, failed=rows)
+            settlement = Settlement(attempt, failed=[
+                (issuer_id, each.notification_id, each.round, attempt_id, self.lease.fence, *failed(each))
+                for each in batch
+            ])  # fmt: skip
         self._done += len(batch)
         await self._tools.settler.put(settlement, (lambda _: None) if keep_claims else (lambda _: self._forget(batch)))
 
     def _forget(self, batch: Sequence[Message]) -> None:
-        self._claimed.difference_update(each.notification_id for each in batch)
+        ids = [each.notification_id for each in batch]
+        self._claimed.difference_update(ids)
+        self._let_go_meanwhile.update(ids)
 
     async def _disable(self, reason: str) -> None:
         """Send nothing any more, and tell a person, once."""
@@ -419,13 +475,27 @@ class Lane:
         self._forget(self._ready)
         self._ready.clear()
 
+    async def _take_back(self) -> None:
+        """Let what a broken receiver refused wait again."""
+        if not self._taken_back:
+            return
+        await self._tools.settler.flush()
+        now = self._tools.wall()
+        rows = sorted((self.lease.key[0], each.notification_id, each.round, now) for each in self._taken_back)
+        await self._tools.db.transact(lambda tx: tx.each("unrefuse", rows))
+        self._taken_back = []
+
     async def _save(self) -> None:
         """Write down how it goes."""
+        await self._take_back()
         circuit = self._circuit
-        if circuit.changed:
+        if self._has_recovered and not circuit.is_open:
+            await self._tools.db.transact(lambda tx: tx.run("heal_lane", **self._where))
+            self._chore, self._has_recovered = True, False
+        elif circuit.changed:
             await self._tools.db.transact(lambda tx: tx.run(
                 "save_lane", failures=circuit.failures, failing_since=circuit.failing_since, probe_at=circuit.probe_at,
-                heartbeat_at=self._heartbeat_at, fence=self.lease.fence, **self._where,
+                fence=self.lease.fence, **self._where,
             ))  # fmt: skip
             circuit.changed = False
 

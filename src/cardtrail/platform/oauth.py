@@ -2,6 +2,7 @@
 
 import asyncio
 from base64 import b64encode
+from collections import deque
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlencode
 
@@ -18,6 +19,8 @@ MAX_SECONDS = 86_400.0
 """Longest time a token is kept."""
 MAX_TOKEN = 16_384
 """Longest token, characters."""
+MAX_REMEMBERED = 4
+"""How many of the newest tokens must not be shown."""
 _OK = 200
 
 
@@ -40,16 +43,29 @@ class TokenSource:
         self._oauth = oauth
         self._secret = secret
         self._monotonic = monotonic
+        self._pair = b64encode(f"{quote(oauth.client_id, safe='')}:{quote(secret, safe='')}".encode()).decode()
         self._lock = asyncio.Lock()
+        self._asked = 0
+        self._failed: Answer | None = None
         self._good_until = 0.0
+        self._newest: deque[str] = deque(maxlen=MAX_REMEMBERED)
         self.token = ""
 
     async def fetch(self) -> Answer | None:
         """Make sure that there is a token; return what went wrong, or None. One call for many who wait."""
+        asked = self._asked
         async with self._lock:
             if self.token and self._monotonic() < self._good_until:
                 return None
-            return await self._renew()
+            if self._asked == asked:  # or somebody has asked meanwhile, and what came of it is for all who waited
+                self._failed = await self._renew()
+                self._asked += 1
+            return self._failed
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What must not be shown of an answer: the secret, however it was sent, and the newest tokens."""
+        return (self._pair, self._secret, *self._newest)
 
     def forget(self, token: str) -> None:
         """The issuer does not believe this token; it may have been replaced meanwhile."""
@@ -58,10 +74,9 @@ class TokenSource:
 
     async def _renew(self) -> Answer | None:
         oauth = self._oauth
-        pair = f"{quote(oauth.client_id, safe='')}:{quote(self._secret, safe='')}"  # RFC 6749, section 2.3.1
         headers = [
             ("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json"),
-            ("authorization", f"Basic {b64encode(pair.encode()).decode()}"),
+            ("authorization", f"Basic {self._pair}"),  # RFC 6749, section 2.3.1
         ]  # fmt: skip
         form = {"grant_type": "client_credentials"} | ({"scope": oauth.scope} if oauth.scope else {})
         asked = self._monotonic()
@@ -72,6 +87,7 @@ class TokenSource:
         if found is None:
             return _no_token(answer)
         self.token, seconds = found
+        self._newest.append(self.token)
         self._good_until = asked + seconds * RENEW_AFTER
         return None
 

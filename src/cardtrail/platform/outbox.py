@@ -5,6 +5,7 @@ A notification carries the full picture, so a newer one takes the place of an ol
 ring.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -17,6 +18,7 @@ from cardtrail.platform.endpoint import Config, EndpointState, Mode
 
 MAX_ISSUERS = 10_000
 """Most issuers whose endpoints are remembered; then all are forgotten and read again."""
+NOTIFICATION_ID = re.compile(r"[0-9a-f]{27}")
 LIVE, REPLAY, EXACT = 0, 1, 2
 """Lots of the queue: live traffic goes first."""
 

@@ -330,10 +330,10 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING
 ORDER BY due_at, notification_id LIMIT :most;
 
 -- name: claim_probe
--- The message to try an endpoint with whose circuit is open.
+-- The messages to try an endpoint with whose circuit is open, those that wait longest first.
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
-ORDER BY lot, due_at, notification_id LIMIT 1;
+ORDER BY lot, due_at, notification_id LIMIT :most;
 
 -- name: high_water
 -- The database's epoch and an issuer's newest change.
@@ -419,7 +419,7 @@ WHERE (l.holder = :me OR l.leased_until < :clock OR l.leased_until > :too_far)
                 AND n.state = 'PENDING' AND n.lot >= 1 AND n.due_at <= :now)))
         OR (l.probe_at <= :now AND EXISTS (SELECT 1 FROM notification AS n
             WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING'))
-        OR l.heartbeat_at <= :now)))
+        OR (l.probe_at IS NULL AND l.heartbeat_at <= :now))))
 LIMIT :most;
 
 -- name: lane_health
@@ -459,15 +459,23 @@ WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id;
 
 -- name: save_lane
 -- How it goes at an endpoint, as its sender sees it; not where somebody has just healed it.
-UPDATE lane SET failures = :failures, failing_since = :failing_since, probe_at = :probe_at, heartbeat_at = :heartbeat_at
+UPDATE lane SET failures = :failures, failing_since = :failing_since, probe_at = :probe_at
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND fence = :fence AND chore = 0;
+
+-- name: put_off_heartbeat
+-- Something was sent: the next heartbeat is due later, unless somebody has configured it anew.
+UPDATE lane SET heartbeat_at = :heartbeat_at
+WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND fence = :fence AND heartbeat_at = :known;
 
 -- name: lock_lane
 -- Whoever moves an endpoint's rows and whoever asks for it come one after the other.
-SELECT e.state FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
-WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id
-FOR UPDATE OF l -- postgres
+SELECT l.fence FROM lane AS l WHERE l.issuer_id = :issuer_id AND l.endpoint_id = :endpoint_id
+FOR UPDATE -- postgres
 ;
+
+-- name: endpoint_state
+-- Whether an endpoint is enabled; asked under the lock of its lane, so that nobody changes it meanwhile.
+SELECT state FROM endpoint WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 
 -- name: end_chore
 -- All rows fit the endpoint's state.
@@ -509,6 +517,24 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 -- The endpoints of one issuer, or of all where it is empty.
 SELECT issuer_id, endpoint_id, state, reason, config, secret_box, version, created_at FROM endpoint
 WHERE :issuer_id = '' OR issuer_id = :issuer_id ORDER BY issuer_id, endpoint_id LIMIT :most;
+
+-- name: endpoints_in_full
+-- The endpoints of these issuers.
+SELECT e.issuer_id, e.endpoint_id, e.state, e.reason, e.config, e.secret_box, e.version, e.created_at
+FROM rows(issuer_id text) AS v, endpoint AS e WHERE e.issuer_id = v.issuer_id ORDER BY e.issuer_id, e.endpoint_id;
+
+-- name: lanes_of_issuer
+-- How it goes at an issuer's endpoints.
+SELECT endpoint_id, failures, failing_since, probe_at FROM lane WHERE issuer_id = :issuer_id ORDER BY endpoint_id;
+
+-- name: count_pending
+-- How many notifications wait for an endpoint, counted up to a limit, and the oldest of them.
+SELECT count(*), min(w.notification_id) FROM (
+    SELECT notification_id FROM notification
+    WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
+        AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+    ORDER BY notification_id LIMIT :most
+) AS w;
 
 -- name: save_endpoint
 -- Write what may change of an endpoint.
@@ -556,6 +582,12 @@ SELECT picture FROM notification WHERE issuer_id = :issuer_id AND notification_i
 SELECT a.attempt_id, a.at, a.carried, a.http_status, a.failure, a.ms, a.answer
 FROM rows(issuer_id text, attempt_id text) AS v, attempt AS a
 WHERE a.issuer_id = v.issuer_id AND a.attempt_id = v.attempt_id;
+
+-- name: lock_counter
+-- Let no change of an issuer come between what is read here and what is written.
+SELECT change_no FROM issuer_counter WHERE issuer_id = :issuer_id
+FOR UPDATE -- postgres
+;
 
 -- name: sent_of_orders
 -- Every notification of these orders to these endpoints.

@@ -109,6 +109,7 @@ class _Step:
         self, tx: Transaction, selection: Selection, after: str, *, exact: bool, dry_run: bool
     ) -> tuple[Replayed, str]:
         """Send again the next rows of a selection; return what came of it and the last row, empty at the end."""
+        self._lock(tx, dry_run=dry_run)
         entries = entries_of(tx, self.issuer_id, selection, after, STEP)
         live = [each for each in entries if self.is_enabled(each.endpoint_id)]
         done = self._exactly(tx, live, dry_run=dry_run) if exact else self._newest(tx, live, dry_run=dry_run)
@@ -117,6 +118,7 @@ class _Step:
 
     def missing(self, tx: Transaction, endpoint_id: str, since: int, *, dry_run: bool) -> tuple[Replayed, int]:
         """Send the next orders of which nothing was ever sent; return what came of it and the last change, else 0."""
+        self._lock(tx, dry_run=dry_run)
         orders = tx.all("orders_after", issuer_id=self.issuer_id, since=since, most=STEP)
         keys = [(self.issuer_id, row[1], row[2], endpoint_id) for row in orders]
         sent: dict[str, list[Row]] = {}
@@ -132,6 +134,11 @@ class _Step:
             self._heal(tx, {endpoint_id})
         told = Replayed(len(wanted), len(wanted) - len(waiting), len(waiting))
         return told, orders[-1][0] if len(orders) == STEP else 0
+
+    def _lock(self, tx: Transaction, *, dry_run: bool) -> None:
+        """Keep changes out: or what is newest here would go out after a newer one, and look new where strict."""
+        if not dry_run:
+            tx.one("lock_counter", issuer_id=self.issuer_id)
 
     def is_enabled(self, endpoint_id: str) -> bool:
         """Tell whether an endpoint is sent to."""

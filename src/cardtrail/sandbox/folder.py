@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cardtrail.errors import SettingError
@@ -34,6 +34,22 @@ class Folder:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
         fresh.replace(self.env)
+
+    def read_env(self) -> dict[str, str]:
+        """Return what `sandbox.env` says of the sandbox that runs here. Raises SettingError if none does.
+
+        A sandbox that was killed leaves the file and loses the lock; what it says of a process holds only under it.
+        """
+        try:
+            with (self.path / "sandbox.lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with suppress(FileNotFoundError):
+                pairs = (line.partition("=") for line in self.env.read_text().splitlines())
+                return {name: value for name, _, value in pairs}
+        except FileNotFoundError:
+            pass
+        raise SettingError(f"data: no sandbox is running in {self.path}; name its folder with --data")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The sandbox put together: a platform on loopback in this process, its parties, and a feeder that calls it."""
+"""The sandbox put together, in one process: a platform, its parties, a feeder that calls it, a bank that it calls."""
 
 import asyncio
 import signal
@@ -11,17 +11,19 @@ from rich.console import Console
 
 from cardtrail.errors import CardtrailError, SettingError, StoreUnavailable
 from cardtrail.platform.app import Platform, server_of
+from cardtrail.platform.ledger import Ledger
 from cardtrail.platform.logs import configure
 from cardtrail.platform.settings import Settings
 from cardtrail.sandbox.admit import ISSUER_ID, admit
+from cardtrail.sandbox.bank import NETWORK, STEPS, TIMEOUT, Bank, subscribe
 from cardtrail.sandbox.call import Caller, Pretender, client
 from cardtrail.sandbox.feed import Feeder
 from cardtrail.sandbox.folder import Folder
+from cardtrail.sandbox.receiver import HOST, Inbox, Receiver
 from cardtrail.sandbox.show import screen_of
 from cardtrail.sandbox.tell import Tell
 from cardtrail.sandbox.watch import Screen, Watch
 
-HOST = "127.0.0.1"
 PORT = 8080
 """The port that is tried first where none is asked for."""
 PORTS = 20
@@ -36,11 +38,18 @@ def run(folder: Folder, port: int | None, seed: int, console: Console) -> None:
         bound = listening.getsockname()[1]
         if port is None and bound != PORT:
             screen.say(f"Port {PORT} is taken; this is port {bound}.")
-        settings = Settings(database=folder.database, host=HOST, port=bound, drain_seconds=DRAIN_SECONDS)
-        asyncio.run(_run(folder, Platform(settings), listening, seed, screen))
+        asyncio.run(_run(folder, Platform(settings_of(folder, bound)), listening, seed, screen))
     console.print(
         f"The sandbox has ended; its data stays in {folder.path}.", soft_wrap=True, style="none", markup=False
     )
+
+
+def settings_of(folder: Folder, port: int) -> Settings:
+    """Return the settings of a platform that may call this machine, and soon notices that its receiver is back."""
+    return Settings(
+        database=folder.database, host=HOST, port=port, drain_seconds=DRAIN_SECONDS,
+        egress_allow=NETWORK, egress_http=True, delivery_timeout=TIMEOUT, delivery_steps=STEPS,
+    )  # fmt: skip
 
 
 def listen(port: int | None) -> socket.socket:
@@ -66,15 +75,19 @@ def _logging_to(folder: Folder) -> Iterator[None]:
 async def _run(folder: Folder, platform: Platform, listening: socket.socket, seed: int, screen: Screen) -> None:
     stop = asyncio.Event()
     _set_by_signals(stop)
-    try:
-        parties = await admit(platform.db)
-    except BaseException:
-        platform.db.close()
-        raise
-    async with _serving(platform, listening) as server:
-        _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
-        root = f"http://{HOST}:{platform.settings.port}"
-        await _until(stop, server, _play(folder, root, parties, seed, screen))
+    with closing(Receiver(ISSUER_ID)) as receiver:
+        try:
+            parties = await admit(platform.db)
+            secret = await subscribe(platform.endpoints, receiver.url)
+        except BaseException:
+            platform.db.close()
+            raise
+        bank = Bank(receiver, Inbox(secret, screen.hear), Ledger(platform.db), screen.say)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, bank.toggle)
+        async with bank.open(), _serving(platform, listening) as server:  # the bank listens longer than it is called
+            _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
+            root = f"http://{HOST}:{platform.settings.port}"
+            await _until(stop, server, _play(folder, root, parties, bank, seed=seed, screen=screen))
 
 
 def _set_by_signals(stop: asyncio.Event) -> None:
@@ -92,14 +105,16 @@ async def _until(stop: asyncio.Event, server: asyncio.Task[None], play: Coroutin
         await playing
 
 
-async def _play(folder: Folder, root: str, parties: tuple[Pretender, Pretender], seed: int, screen: Screen) -> None:
+async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
+    folder: Folder, root: str, parties: tuple[Pretender, Pretender], bank: Bank, *, seed: int, screen: Screen
+) -> None:
     """Feed, watch and tell, for ever."""
     async with client() as http:
         issuer, producer = (Caller(http, root, party) for party in parties)
         await asyncio.gather(issuer.renew(), producer.renew())
         feeder = Feeder(ISSUER_ID, issuer, producer, seed)
-        watch = Watch(ISSUER_ID, issuer, lambda: feeder.cards, screen)
-        tell = Tell(folder, root, issuer, producer, screen)
+        watch = Watch(ISSUER_ID, issuer, lambda: feeder.cards, bank.look, screen)
+        tell = Tell(folder, root, bank.receiver.url, issuer, producer, screen=screen)
         await _together(feeder.run(), watch.run(), tell.run(feeder.begun))
 
 

@@ -1,6 +1,7 @@
 """What people and scripts are told: the curl to paste and `sandbox.env`, both kept working with fresh tokens."""
 
 import asyncio
+import os
 from urllib.request import getproxies, proxy_bypass
 
 import structlog
@@ -20,11 +21,14 @@ _log = structlog.get_logger()
 
 
 class Tell:
-    """Tells about a platform at `root`, such as `http://127.0.0.1:8080`."""
+    """Tells about a platform at `root`, such as `http://127.0.0.1:8080`, and the bank's receiver at another URL."""
 
-    def __init__(self, folder: Folder, root: str, issuer: Caller, producer: Caller, screen: Screen) -> None:
+    def __init__(  # noqa: PLR0913 -- each is something it tells of, or with
+        self, folder: Folder, root: str, receiver: str, issuer: Caller, producer: Caller, *, screen: Screen
+    ) -> None:
         self._folder = folder
         self._root = root
+        self._receiver = receiver
         self._issuer = issuer
         self._producer = producer
         self._screen = screen
@@ -66,6 +70,8 @@ class Tell:
             "CARD_ID": CARD_ID,
             "ACCESS_TOKEN": self._issuer.token,
             "INGEST_TOKEN": self._producer.token,
+            "RECEIVER_URL": self._receiver,
+            "SANDBOX_PID": str(os.getpid()),
         })  # fmt: skip
 
     def _curl(self) -> str:
@@ -78,12 +84,14 @@ class Tell:
 
     def _welcome(self) -> str:
         return (
-            "\ncardtrail sandbox: the platform, and a pretend bank, production site and carrier that call it.\n\n"
+            "\ncardtrail sandbox: the platform, and a pretend bank, site and carrier.\n\n"
             f"  base   {self._root}{BASE_PATH}\n"
             f"  docs   {self._root}/docs\n"
+            f"  bank   {self._receiver} (its receiver; a GET shows what it knows)\n"
             f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db)\n\n"
             f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
-            "The token is good for 15 minutes; a fresh one comes in time, here and in sandbox.env.\n"
+            "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n"
+            f"`kill -USR1 {os.getpid()}` stops the bank's receiver, and starts it again. Try it.\n"
             "Ctrl-C ends the sandbox.\n"
         )
 

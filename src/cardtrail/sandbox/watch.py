@@ -1,8 +1,11 @@
-"""What the platform answers about the demo's cards, asked twice a second: the demo shows answers, not intentions."""
+"""What the platform answers about the demo's cards, asked twice a second: the demo shows answers, not intentions.
+
+Beside it stands what the bank was told.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -10,7 +13,9 @@ import structlog
 
 from cardtrail.core.status import MAIN_LINE, ProductionStatus, ShipmentStatus
 from cardtrail.errors import CardtrailError
+from cardtrail.sandbox.bank import Books
 from cardtrail.sandbox.call import BASE_PATH, Caller
+from cardtrail.sandbox.receiver import Known
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -52,8 +57,12 @@ class Sight(msgspec.Struct, frozen=True):
 class Screen(Protocol):
     """Where it is shown."""
 
-    def show(self, sights: Sequence[Sight], changed: Sequence[Sight]) -> None:
-        """Show all cards; `changed` are those of which there is news."""
+    def show(self, sights: Sequence[Sight], changed: Sequence[Sight], books: Books) -> None:
+        """Show all cards, and how it stands with the bank; `changed` are those of which there is news."""
+        ...
+
+    def hear(self, known: Known) -> None:
+        """Show that the bank was notified."""
         ...
 
     def say(self, text: str) -> None:
@@ -62,12 +71,20 @@ class Screen(Protocol):
 
 
 class Watch:
-    """Looks at the cards that `cards()` names."""
+    """Looks at the cards that `cards()` names, and with `look` at the bank."""
 
-    def __init__(self, issuer_id: str, issuer: Caller, cards: Callable[[], Sequence[str]], screen: Screen) -> None:
+    def __init__(
+        self,
+        issuer_id: str,
+        issuer: Caller,
+        cards: Callable[[], Sequence[str]],
+        look: Callable[[], Awaitable[Books]],
+        screen: Screen,
+    ) -> None:
         self._path = f"{BASE_PATH}/issuers/{issuer_id}/physicalCards/productionStatus:batchGet"
         self._issuer = issuer
         self._cards = cards
+        self._look = look
         self._screen = screen
         self._seen: dict[str, Sight] = {}
 
@@ -88,7 +105,7 @@ class Watch:
         changed = [sight for sight in sights if self._is_news(sight)]
         kept = [sight if sight in changed else self._seen[sight.card_id] for sight in sights]
         self._seen = {sight.card_id: sight for sight in kept}
-        self._screen.show(kept, changed)
+        self._screen.show(kept, changed, await self._look())
         return len(changed)
 
     def _is_news(self, sight: Sight) -> bool:

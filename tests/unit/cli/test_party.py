@@ -2,47 +2,25 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from cyclopts import App, CycloptsError
+from cyclopts import CycloptsError
 from joserfc.jwk import ECKey
 
 from cardtrail.cli.party import audit_app, key_app, party_app
 from cardtrail.errors import Conflict, InputError, NotFound, SettingError
 from cardtrail.platform.auth import wall_clock
 from cardtrail.protocol.token import jwk_of, public_key_of, verify_assertion
+from tests.shell import Shell
 
 ISSUER = "ISSUER0001"
 KEY: ECKey = ECKey.generate_key("P-256")
 
 
-class Shell:
-    """Runs commands on one database and reads what they print."""
-
-    def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-        self._where = ["--database", url, "--actor", "operator:ada"]
-        self._capsys = capsys
-        self._app = App(name="cardtrail")
-        for app in (party_app, key_app, audit_app):
-            self._app.command(app)
-
-    def run(self, *words: str) -> str:
-        """Run a command that takes a database; return what it printed."""
-        return self.run_alone(*words, *self._where)
-
-    def run_alone(self, *words: str) -> str:
-        self._app(list(words), exit_on_error=False, print_error=False, result_action="return_value")
-        return self._capsys.readouterr().out
-
-    def json(self, *words: str) -> Any:
-        return msgspec.json.decode(self.run(*words, "--json"))
-
-
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(f"sqlite:///{tmp_path}/cardtrail.db", capsys)
+    return Shell(f"sqlite:///{tmp_path}/cardtrail.db", capsys, party_app, key_app, audit_app)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ ODD_HOSTS = {
     "brackets": ("[127.0.0.1]", "[localhost]", "[]", "[::1", "::1]", "::1", "[[::1]]", "[::1]x", "x[::1]"),
     "zones": ("[fe80::1%eth0]", "[fe80::1%25eth0]", "[::1%lo]", "[fe80::1%1]"),
     "IPv6 in another form": ("[0:0:0:0:0:0:0:1]", "[::0001]", "[::0:1]", "[2606:0000::1]", "[2606:4700:0:0:0:0:0:1]"),
-    "IPv4 in IPv6": ("[::127.0.0.1]", "[::ffff:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[::1.2.3]", "[::FFFF:7f00:1]"),
+    "IPv4 in IPv6": ("[::127.0.0.1]", "[::ffff:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[::1.2.3]", "[::ffff:7f00:0001]"),
     "dots": ("localhost.", "issuer.example.", ".issuer.example", "issuer..example", ".", ".."),
     "hyphens and others": ("-a.example", "a-.example", "a_b.example", "a!b.example", "*.example", "a,b", "a b"),
     "bad names": ("xn--.example", "xn--a.example", "a." + "b" * 64 + ".example", "a." * 127 + "example"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from cardtrail.platform.app import Platform
 from cardtrail.platform.settings import Settings
 from cardtrail.sandbox import run
 from cardtrail.sandbox.admit import admit
+from cardtrail.sandbox.bank import Books
 from cardtrail.sandbox.call import Caller, client
 from cardtrail.sandbox.folder import Folder, default_folder, folder_of
+from cardtrail.sandbox.receiver import Known
 from cardtrail.sandbox.tell import Tell
 from cardtrail.sandbox.watch import Sight
+
+RECEIVER = "http://127.0.0.1:1"
 
 
 class Heard:
@@ -24,8 +29,11 @@ class Heard:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def show(self, sights: Sequence[Sight], changed: Sequence[Sight]) -> None:
-        raise AssertionError(sights, changed)
+    def show(self, sights: Sequence[Sight], changed: Sequence[Sight], books: Books) -> None:
+        raise AssertionError(sights, changed, books)
+
+    def hear(self, known: Known) -> None:
+        raise AssertionError(known)
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -63,7 +71,7 @@ async def _tokens_are_renewed(tmp_path: Path) -> None:
         parties = await admit(platform.db)
         async with run._serving(platform, listening), client() as http:
             issuer, producer = (Caller(http, root, party) for party in parties)
-            tell = Tell(folder, root, issuer, producer, heard)
+            tell = Tell(folder, root, RECEIVER, issuer, producer, screen=heard)
             assert await tell.run_once() == 2
             assert await tell.run_once() == 0
             old = issuer.token
@@ -71,6 +79,7 @@ async def _tokens_are_renewed(tmp_path: Path) -> None:
             assert await tell.run_once() == 1
         assert issuer.token != old
         assert f"ACCESS_TOKEN={issuer.token}\n" in folder.env.read_text()
+        assert f"RECEIVER_URL={RECEIVER}\nSANDBOX_PID={os.getpid()}\n" in folder.env.read_text()
         assert issuer.token in heard.said[-1]
         assert old not in heard.said[-1]
 

@@ -1,0 +1,91 @@
+"""What commands of a local operator have in common: on which store, in whose name, and how the answer is printed."""
+
+import asyncio
+import getpass
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from cyclopts import Parameter
+
+from cardtrail.db import Database
+from cardtrail.errors import InputError
+from cardtrail.platform.settings import Settings
+from cardtrail.platform.store import open_store
+
+T = TypeVar("T")
+KeyFile = Annotated[str, Parameter(allow_leading_hyphen=True)]
+"""A path, or - for standard input."""
+
+
+def _operator() -> str:
+    try:
+        return f"operator:{getpass.getuser()}"
+    except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
+        return "operator:unknown"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Options of every command that has them."""
+
+    database: Annotated[str, Parameter(env_var="CARDTRAIL_DATABASE")] = Settings().database
+    """Where the truth is kept: sqlite:///path, or postgresql://user@host/name."""
+    actor: Annotated[str, Parameter(env_var="CARDTRAIL_ACTOR")] = field(default_factory=_operator)
+    """Who does it, for the audit."""
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False
+    """Print JSON instead of a table."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Keyed(Where):
+    """Options of commands that open secrets, or call endpoints."""
+
+    secret_key_file: Annotated[str, Parameter(env_var="CARDTRAIL_SECRET_KEY_FILE")] = ""
+    """File with the key that encrypts secrets at rest, as the service has it."""
+    egress_http: Annotated[bool, Parameter(env_var="CARDTRAIL_EGRESS_HTTP", negative=())] = False
+    """Endpoints without TLS are allowed; only for trying out."""
+
+
+HERE = Where()
+KEYED = Keyed()
+
+
+def with_store(where: Where, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Do some work on the store, and close it."""
+
+    async def run(db: Database) -> T:
+        return await work(db)
+
+    db = open_store(where.database)
+    try:
+        return asyncio.run(run(db))
+    finally:
+        db.close()
+
+
+@contextmanager
+def named(options: Mapping[str, str]) -> Iterator[None]:
+    """Name a wrong member as the option that it came by."""
+    try:
+        yield
+    except InputError as error:
+        if error.field not in options:
+            raise
+        text = str(error).removeprefix(f"{error.field}: ")
+        raise InputError(options[error.field], text, error.code) from None
+
+
+def text_of(name: str, member: str = "key_file", kind: str = "PEM or JWK") -> str:
+    """Return a file's text, or standard input's for -. Raises InputError naming `member`."""
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
+    except OSError as error:
+        raise InputError(member, f"{name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(member, f"{name}: a text file ({kind}) expected, not DER") from None
