@@ -68,3 +68,18 @@ def test_a_replay_that_is_run_again_after_a_lost_race_sends_everything(database_
         again: Any = Rerunning(site.desk.db)
         assert site.desk.run(Replay(again, site.wall).run(ISSUER, DEAD)) == Replayed(2, 2)
         assert site.states() == ["PENDING", "PENDING"]
+
+
+def test_ids_of_which_some_are_unknown_hide_none_of_the_others(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was a bug: a step in which one was missing was taken for the last."""
+    monkeypatch.setattr(replay_module, "STEP", 2)
+    with delivering(database_url) as site:
+        site.add(NOWHERE)
+        site.order(*"abcde")
+        known = [note.notification_id for note in site.notes()]
+        end(site, *known)
+        wanted = Selection(ids=("0" * 27, *known[:1], known[0][:-1] + "f", *known[1:]))
+        assert replayed(site, wanted) == Replayed(5, 5)
+        assert set(site.states()) == {"PENDING"}
