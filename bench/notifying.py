@@ -145,7 +145,7 @@ def _pair(
     backlog: Backlog, receiver: Sink, ground: Ground, measure: Measure, number: int
 ) -> tuple[Delivered, Delivered]:
     """Return a turn alone and one beside, every other round in the other order."""
-    each = measure.seconds * A_SECOND // HEALTHY // 2
+    each = measure.seconds * A_SECOND // HEALTHY
     alone = dict.fromkeys(_healthy(), each)
     turns = [alone, {**alone, "dead": each, "slow": each}]
     runs = []
