@@ -10,6 +10,7 @@ from cardtrail.db import Database, Transaction
 from cardtrail.errors import Conflict
 from cardtrail.platform import replay as replay_module
 from cardtrail.platform.chore import do_chore
+from cardtrail.platform.endpoint import Mode
 from cardtrail.platform.ledger import Ledger, Selection
 from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.replay import Replay, Replayed
@@ -176,3 +177,43 @@ def test_an_exact_replay_is_refused_as_a_whole(database_url: str, monkeypatch: p
             site.desk.run(Replay(site.desk.db, site.wall).run(ISSUER, DEAD, exact=True))
         assert set(site.states("full")) == {"DEAD"}
         assert replayed(site, Selection(endpoint_id="full"), exact=True) == Replayed(3, 3)
+
+
+def test_the_newest_picture_is_sent_although_an_older_one_waits_to_be_sent_exactly(database_url: str) -> None:
+    """Was a bug: the row that waited was counted nowhere, and what went out was old."""
+    with delivering(database_url) as site:
+        receiver = site.listening()
+        site.order("a", stages=2)
+        site.settle()
+        first = Selection(ids=(site.notes()[0].notification_id,))
+        assert replayed(site, first, exact=True) == Replayed(1, 1)
+        assert replayed(site, first) == Replayed(1, 1)
+        assert replayed(site, first) == Replayed(1, 0, 1)
+        site.settle()
+        assert [each["cardtrail"]["sequence"] for each in receiver.delivered][-1] == 2
+
+
+def test_a_dead_step_is_sent_again_although_another_step_waits(database_url: str) -> None:
+    """Was a bug: any step of the order that waited was taken for the newest."""
+    with delivering(database_url) as site:
+        site.add(NOWHERE, mode=Mode.EVERY_STEP)
+        site.order("a", stages=2)
+        end(site, site.notes()[1].notification_id)
+        assert replayed(site, DEAD) == Replayed(1, 1)
+        assert [(note.state, note.sequence) for note in site.notes()] == [("PENDING", 1), ("PENDING", 2)]
+
+
+def test_a_row_that_waits_again_meanwhile_does_not_take_the_place_of_others(database_url: str) -> None:
+    """Was a bug: they were superseded by it although it still had an older picture."""
+    with delivering(database_url) as site:
+        site.add(NOWHERE, mode=Mode.EVERY_STEP)
+        site.order("a", stages=2)
+        older, newer = site.notes()
+        end(site, older.notification_id, newer.notification_id, state="REFUSED")
+        entries = site.desk.run(Ledger(site.desk.db).entries(ISSUER, Selection(ids=(older.notification_id,))))
+        rules = site.desk.run(Replay(site.desk.db, site.wall)._rules(ISSUER, "one"))
+        step = replay_module._Step(ISSUER, rules, set(), site.wall())
+        site.desk.transact(lambda tx: tx.each("unrefuse", [(ISSUER, older.notification_id, 0, NOW)]))
+        told = site.desk.transact(lambda tx: step.again(tx, entries, exact=False, dry_run=False))
+        assert told == Replayed(1, 0)
+        assert site.states() == ["PENDING", "REFUSED"]

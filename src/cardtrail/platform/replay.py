@@ -182,24 +182,30 @@ class _Step:
                 chosen[key] = entry
         self.chosen = set(chosen)
         rows = tx.each("sent_of_orders", sorted(chosen))
-        waiting = {(row[2], row[3], row[1]) for row in rows if row[5] == NotificationState.PENDING and row[6] < EXACT}
+        newest: dict[tuple[str, str, str], int] = {}
+        for row in rows:
+            newest[row[2], row[3], row[1]] = max(row[4], newest.get((row[2], row[3], row[1]), 0))
+        waiting = {
+            (row[2], row[3], row[1]) for row in rows
+            if row[5] == NotificationState.PENDING and row[6] < EXACT and row[4] == newest[row[2], row[3], row[1]]
+        }  # fmt: skip
         idle = {key: entry for key, entry in chosen.items() if key[1:] not in waiting}
         if dry_run:
             return Replayed(replayed=len(idle), pending=len(chosen) - len(idle))
-        taken = {entry.notification_id for entry in idle.values()}
-        stuck = [
-            row[0] for row in rows
-            if row[5] in OPEN and row[0] not in taken and (row[2], row[3], row[1]) not in waiting
-        ]  # fmt: skip
         self._heal(tx, {key[3] for key in chosen})
-        changed = self._requeue(
+        taken = self._requeue(
             tx, [(each.notification_id, each.round, each.card_id, each.operation_id) for each in idle.values()]
         )
+        sent = {key[1:] for key, entry in idle.items() if entry.notification_id in taken}
+        stuck = [row[0] for row in rows if row[5] in OPEN and row[0] not in taken and (row[2], row[3], row[1]) in sent]
         tx.each("supersede_stuck", [(self.issuer_id, each, self.now) for each in sorted(stuck)])
-        return Replayed(replayed=changed, pending=len(chosen) - len(idle))
+        return Replayed(replayed=len(taken), pending=len(chosen) - len(idle))
 
-    def _requeue(self, tx: Transaction, rows: Iterable[tuple[str, int, str, str]]) -> int:
-        """Send rows `(id, round, card, operation)` again with their order's newest picture, if it is kept."""
+    def _requeue(self, tx: Transaction, rows: Iterable[tuple[str, int, str, str]]) -> set[str]:
+        """Send rows `(id, round, card, operation)` again with their order's newest picture, if it is kept.
+
+        Return the ids of those that are; what has begun to wait meanwhile is not.
+        """
         wanted = sorted(rows)
         newest = {
             row[0]: row[1:]
@@ -207,7 +213,7 @@ class _Step:
         }
         fresh = [(self.issuer_id, each[0], each[1], self.now, *newest[each[3]]) for each in wanted if each[3] in newest]
         kept = [(self.issuer_id, each[0], each[1], self.now) for each in wanted if each[3] not in newest]
-        return len(tx.each("requeue", fresh)) + len(tx.each("requeue_exactly", kept))
+        return {row[0] for row in (*tx.each("requeue", fresh), *tx.each("requeue_exactly", kept))}
 
     def _add(self, tx: Transaction, endpoint_id: str, orders: Sequence[Row]) -> None:
         new_id = new_ids(self.now)
