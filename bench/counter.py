@@ -3,7 +3,11 @@
 A writer has one transaction under way, in which `record` takes one event of a site about one card: the whole of ingest
 but HTTP and gathering, so that nothing hides the wait for the counter. On PostgreSQL each writer is a process; on
 SQLite all are in one, as one process shares its commits among them. Without the counter, numbers come from a sequence
-on PostgreSQL and from chance on SQLite; a feed by such numbers skips changes.
+on PostgreSQL and from chance on SQLite; a feed by such numbers skips changes. Turns are short and many, so that what
+else runs on the machine meets all alike.
+
+Then one writer alone, on PostgreSQL: for how much of a transaction it holds the counter. However many cores and writers
+there are, one issuer takes no more than one writer's rate divided by this share.
 """
 
 import argparse
@@ -13,13 +17,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import msgspec
 import psycopg
@@ -32,24 +37,28 @@ from bench.rounds import Contestant, Row, alternate, share, show
 from bench.story import events
 from cardtrail.db import Database, Transaction, open_database
 from cardtrail.platform.auth import wall_clock
+from cardtrail.platform.held import Item
 from cardtrail.platform.ingest import Sender, item_of
 from cardtrail.platform.outbox import Outbox
-from cardtrail.platform.record import Item, record
+from cardtrail.platform.record import record
 from cardtrail.platform.store import open_store, queries
 from tests import engines
 
 WRITERS = 8
 ISSUERS = 8
-START_UP = 6.0
-"""Seconds in which all writers must have come up."""
-AHEAD = 3_000
-"""Events made ahead for each second of a writer."""
+WARM_UP = 2.0
+"""Seconds for which each team writes before the first round."""
+ALONE = 3_000
+"""Events of the writer that is alone."""
+MAX_CARDS = 10_000_000
+"""More cards than any writer has time for."""
 EVERYONE = Sender("bench", frozenset("*"), frozenset("*"), frozenset("*"))
 SEQUENCE = "CREATE SEQUENCE change_numbers INCREMENT BY 1000 START WITH 1000"
+_NO_ENDPOINTS = Outbox(wall_clock)
 _COUNT = re.compile(r"(?<=-- name: count_changes\n)(?s:.+?);\n\n")
 _UNCOUNTED = """-- Numbers from anywhere.
-SELECT v.issuer_id, nextval('change_numbers') FROM rows(issuer_id text, changes bigint) AS v -- postgres
-SELECT v.issuer_id, (abs(random()) / 2000 + 1) * 1000 + 0 * v.changes -- sqlite
+SELECT v.issuer_id, nextval('change_numbers'), '' FROM rows(issuer_id text, changes bigint) AS v -- postgres
+SELECT v.issuer_id, (abs(random()) / 2000 + 1) * 1000 + 0 * v.changes, '' -- sqlite
 FROM rows(issuer_id text, changes bigint) AS v -- sqlite
 ;
 
@@ -57,53 +66,49 @@ FROM rows(issuer_id text, changes bigint) AS v -- sqlite
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What a process does, from the moment `begin` on (seconds since 1970)."""
+    """What a process does."""
 
     url: str
     number: int
     writers: int
     issuers: int
     counted: bool
-    begin: float
-    seconds: float
 
 
-# ── a writer, in a process of its own ──
+# ── writers, in a process of their own ──
 
 
-def items_of(part: Part, number: int) -> list[Item]:
-    """Return what one writer tells: the stories of its own cards, spread over so many issuers."""
-    wanted = int(AHEAD * part.seconds)
+def items_of(part: Part, number: int) -> Iterator[Item]:
+    """Yield what one writer tells: the stories of its own cards, spread over so many issuers."""
     tag = f"{time.time_ns() // 1_000_000:x}-{number}"
-    told = islice((text for text in events(tag, range(wanted), 64, number) if '"cardId"' in text), wanted)
     names = [f"{ISSUER_ID[:-1]}{n}" for n in range(part.issuers)]
     chance = random.Random(number)
     of_card: dict[str, str] = {}
-    items = []
-    for text in told:
-        card = text[text.index('"cardId":"') :].split('"', 4)[3]
-        issuer = of_card.setdefault(card, chance.choice(names))
-        item = item_of(EVERYONE, text.replace(ISSUER_ID, issuer).encode(), wall_clock())
-        assert isinstance(item, Item), item
-        items.append(item)
-    return items
+    for text in events(tag, range(MAX_CARDS), 64, number):
+        if '"cardId"' in text:
+            card = text[text.index('"cardId":"') :].split('"', 4)[3]
+            issuer = of_card.setdefault(card, chance.choice(names))
+            item = item_of(EVERYONE, text.replace(ISSUER_ID, issuer).encode(), wall_clock())
+            assert isinstance(item, Item), item
+            yield item
 
 
-async def write(db: Database, part: Part) -> int:
-    """Let the writers write until the time is over; return how many events were committed."""
-    told = [items_of(part, part.number + n) for n in range(part.writers)]
-    return sum(await asyncio.gather(*(_tell(db, part, items) for items in told)))
+async def write(db: Database, part: Part) -> None:
+    """For each line that comes in, let the writers write for so many seconds and print how much was committed."""
+    writers = [items_of(part, part.number + n) for n in range(part.writers)]
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        until = time.monotonic() + float(line)
+        print(sum(await asyncio.gather(*(_tell(db, items, until) for items in writers))), flush=True)
 
 
-async def _tell(db: Database, part: Part, items: Sequence[Item]) -> int:
-    """Record one event after the other."""
-    await asyncio.sleep(part.begin - time.time())
-    for done, item in enumerate(items):
-        if time.time() > part.begin + part.seconds:
-            return done
-        [outcome] = await db.transact(partial(_record, item))
+async def _tell(db: Database, items: Iterator[Item], until: float) -> int:
+    """Record one event after the other until the time is over; return how many were committed."""
+    done = 0
+    while time.monotonic() < until:
+        [outcome] = await db.transact(partial(_record, next(items)))
         assert outcome == "accepted", outcome
-    raise VoidError("the events ran out: raise AHEAD")
+        done += 1
+    return done
 
 
 OUTBOX = Outbox(wall_clock)
@@ -114,11 +119,55 @@ def _record(item: Item, tx: Transaction) -> list[str]:
 
 
 def be_writer(part: Part) -> None:
-    """Write, and print how many events were committed."""
+    """Write whenever a line comes in, until none does."""
     text = queries() if part.counted else _COUNT.sub(lambda _: _UNCOUNTED, queries())
     db = open_database(part.url, text)
     try:
-        print(asyncio.run(write(db, part)))
+        asyncio.run(write(db, part))
+    finally:
+        db.close()
+
+
+# ── one alone ──
+
+
+class _Timed:
+    """A transaction that notes when the counter was asked for."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self.counted = 0.0
+
+    def each(self, name: str, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        if name == "count_changes":
+            self.counted = time.perf_counter()
+        return self._tx.each(name, rows)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+
+async def held(db: Database, part: Part) -> float:
+    """Return the median share of a transaction's time from the counter to the commit."""
+    shares = []
+    for item in islice(items_of(part, part.number), ALONE):
+        begun, timed = time.perf_counter(), list[_Timed]()
+
+        def work(tx: Transaction, item: Item = item, timed: list[_Timed] = timed) -> None:
+            timed.append(_Timed(tx))
+            _record(item, cast("Transaction", timed[-1]))
+
+        await db.transact(work)
+        ended = time.perf_counter()
+        shares.append((ended - timed[-1].counted) / (ended - begun))
+    return median(shares)
+
+
+def held_on(url: str) -> float:
+    """`held`, on a new database of PostgreSQL."""
+    db = open_store(url)
+    try:
+        return asyncio.run(held(db, Part(url, 0, 1, 1, counted=True)))
     finally:
         db.close()
 
@@ -126,58 +175,60 @@ def be_writer(part: Part) -> None:
 # ── all of them ──
 
 
-def rate(url: str, issuers: int, seconds: float, turn: int, *, counted: bool) -> float:
-    """Return events a second of all writers together. Raises VoidError."""
-    begin = time.time() + START_UP
-    each = 1 if url.startswith("postgresql") else WRITERS
-    numbers = range(turn * WRITERS, (turn + 1) * WRITERS, each)
-    parts = [Part(url, number, each, issuers, counted, begin, seconds) for number in numbers]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.counter", "--writer", msgspec.json.encode(part)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for part in parts
-    ]  # fmt: skip
-    try:
-        told = [process.communicate(timeout=START_UP + seconds + 60)[0] for process in processes]
-    except subprocess.TimeoutExpired:
-        raise VoidError("a writer did not end in time") from None
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    if any(process.returncode for process in processes):
-        raise VoidError(" ".join(told).strip()[-500:])
-    return sum(map(int, told)) / seconds
+class Team:
+    """The writers of one way to number changes, on a database of their own; idle between its turns."""
 
-
-def contestants(new_url: Callable[[], str], seconds: float) -> Iterator[Contestant[float]]:
-    """Yield the ways to number changes, each with a database of its own, the bare sequence first."""
-    for name, issuers, counted in (
-        ("no counter, one issuer", 1, False),
-        ("counter, one issuer", 1, True),
-        (f"counter, {ISSUERS} issuers", ISSUERS, True),
-        (f"no counter, {ISSUERS} issuers", ISSUERS, False),
-    ):
-        url = new_url()
+    def __init__(self, url: str, issuers: int, stack: ExitStack, *, counted: bool) -> None:
         open_store(url).close()
         if url.startswith("postgresql"):
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(SEQUENCE)
-        yield (
-            name,
-            lambda turn, url=url, issuers=issuers, counted=counted: rate(  # type: ignore[misc]  # mypy cannot type the defaults
-                url, issuers, seconds, turn, counted=counted
-            ),
-        )
+        each = 1 if url.startswith("postgresql") else WRITERS
+        parts = [Part(url, number, each, issuers, counted) for number in range(0, WRITERS, each)]
+        self._processes = [stack.enter_context(_writing(part)) for part in parts]
+        self.rate(WARM_UP)
+
+    def rate(self, seconds: float) -> float:
+        """Return events a second of all writers together. Raises VoidError."""
+        for process in self._processes:
+            process.stdin.write(f"{seconds}\n")  # type: ignore[union-attr]  # it is a pipe
+            process.stdin.flush()  # type: ignore[union-attr]  # as above
+        told = [process.stdout.readline() for process in self._processes]  # type: ignore[union-attr]  # as above
+        if not all(line.strip().isdigit() for line in told):
+            raise VoidError(f"a writer said {told}")
+        return sum(map(int, told)) / seconds
+
+
+@contextmanager
+def _writing(part: Part) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "bench.counter", "--writer", msgspec.json.encode(part).decode()]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def contestants(new_url: Callable[[], str], seconds: float, stack: ExitStack) -> list[Contestant[float]]:
+    """Return the ways to number changes; those that are compared stand side by side."""
+    ways = [(issuers, counted) for issuers in (1, ISSUERS) for counted in (False, True)]
+    teams = [Team(new_url(), issuers, stack, counted=counted) for issuers, counted in ways]
+    return [
+        (_name(*way), lambda _turn, team=team: team.rate(seconds))  # type: ignore[misc]  # mypy cannot type the default
+        for way, team in zip(ways, teams, strict=True)
+    ]
+
+
+def _name(issuers: int, counted: bool) -> str:  # noqa: FBT001 -- one way, spelled out
+    return f"{'' if counted else 'no '}counter, {issuers} issuer{'s' * (issuers > 1)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure both engines and print their tables; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.counter", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=6, help="length of one turn, default 6")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, default 5")
+    parser.add_argument("--seconds", type=float, default=1, help="length of one turn, default 1")
+    parser.add_argument("--rounds", type=int, default=25, help="rounds, default 25")
     parser.add_argument("--writer", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.writer:
@@ -196,9 +247,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "SQLite": lambda: f"sqlite:///{folder}/{next(numbers)}.db",
         }
         for name, new_url in servers.items():
-            rows = alternate(list(contestants(new_url, chosen.seconds)), chosen.rounds, say)
+            with ExitStack() as writers:
+                rows = alternate(contestants(new_url, chosen.seconds, writers), chosen.rounds, say)
             title = f"{name}: {WRITERS} writers, one event of one card in each transaction"
             show(say, title, ("events/s", "of no counter", "lowest–highest"), rows, partial(_figures, rows))
+        share_held = held_on(servers["PostgreSQL"]())
+        say.print(f"PostgreSQL, one writer alone: it holds the counter for {share_held:.2f} of a transaction's time")
     return 0
 
 

@@ -18,12 +18,12 @@ from statistics import quantiles
 
 import psycopg
 
-from bench.cards import ISSUER_ID
+from bench.cards import ISSUER_ID, PREFIX
 from bench.child import LOAD_CORE, SERVER_CORE, VoidError, output_of, pinned
 
 PAGE = 1_000
 """Operations in a page."""
-PATH = f"/banking/v1/issuers/{ISSUER_ID}/operations?limit={PAGE}"
+PATH = f"{PREFIX}operations?limit={PAGE}"
 _CURSOR = b'"cursor":"'
 _QUERY = """SELECT change_no, picture FROM operation
 WHERE issuer_id = {0} AND change_no > {0} ORDER BY change_no LIMIT {0}"""

@@ -12,19 +12,18 @@ import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from bench import cards
 from bench.backlog import Backlog
 from bench.child import NotMeasuredError
-from bench.deliver import EGRESS
+from bench.deliver import EGRESS, PROGRAM
 from bench.prepare import PRODUCER_ID, key_of
 from bench.servers import Ground, Target, send
 from cardtrail.protocol.token import make_assertion
 from tests import engines
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_SERVE = (str(Path(sys.executable).with_name("cardtrail")), "serve", "--port", "{port}")
+_SERVE = (PROGRAM, "serve", "--port", "{port}")
 NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 """Keys of the engines, and how they are called."""
 

@@ -1,4 +1,4 @@
-"""The three tables: reads, reads while events come in, and ingest."""
+"""The tables about requests: reads, reads while events come in, and ingest."""
 
 import time
 from collections.abc import Iterable, Sequence

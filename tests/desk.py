@@ -10,9 +10,9 @@ import msgspec
 import psycopg
 
 from cardtrail.db import Database, Row, Transaction
+from cardtrail.platform.held import MayReach
 from cardtrail.platform.ingest import Ingest, Result, Sender
 from cardtrail.platform.outbox import Outbox
-from cardtrail.platform.record import MayReach
 from cardtrail.platform.store import open_store
 from cardtrail.platform.sweep import DAY, Sweep
 from tests.serving import ISSUER

@@ -459,7 +459,7 @@ def test_an_endpoint_moves_to_a_key_pair_without_a_gap(database_url: str) -> Non
 
 def test_an_update_keeps_the_secrets_that_are_not_given(database_url: str) -> None:
     with delivering(database_url) as site:
-        oauth = OAuth(token_url=f"{NOWHERE}/token", client_id="us")
+        oauth = OAuth("http://127.0.0.1:1/token", "client")
         receiver = site.listening(given=Secrets(client_secret="hush"), oauth=oauth)
         found = site.desk.run(site.endpoints.find(ISSUER, "one"))
         site.desk.run(site.endpoints.update(found, Secrets(ca_pem="PEM"), "bob"))

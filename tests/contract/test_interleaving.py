@@ -16,8 +16,8 @@ import msgspec
 import pytest
 
 from cardtrail.db import Row, Transaction
+from cardtrail.platform.held import Item, Outcome
 from cardtrail.platform.ingest import item_of
-from cardtrail.platform.record import Item, Outcome
 from cardtrail.platform.sweep import DAY, _drop_waiting
 from tests.desk import EVERYONE, NOW, Desk, connected, desk, dump, execute, set_default
 from tests.events import event

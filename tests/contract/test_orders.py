@@ -315,7 +315,7 @@ def test_a_card_takes_so_many_orders_however_they_came_and_production_hears_of_n
 ) -> None:
     """Was a bug: orders that came by file were not counted until production had one too many."""
     monkeypatch.setattr(orders, "MAX_ORDERS", 3)
-    monkeypatch.setattr("cardtrail.platform.record.MAX_ORDERS", 3)
+    monkeypatch.setattr("cardtrail.platform.refuse.MAX_ORDERS", 3)
     production = Production()
     with desk(database_url) as site:
         site.tell(event("requested", "card"), event("requested", "card", hours=1))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cardtrail.platform import record
+from cardtrail.platform import held, record, refuse
 from cardtrail.platform.ingest import Sender
 from tests.desk import ALL, Desk, desk, execute
 from tests.events import event
@@ -78,7 +78,7 @@ def test_a_parcel_of_more_cards_than_one_transaction_takes_is_resumed_after_a_cr
     with desk(database_url) as site:
         fill(site, 2_500)
         assert site.tell(scan(hours=9)) == ["accepted"]
-    assert with_scan(database_url) == record.MAX_FANOUT == 1_000
+    assert with_scan(database_url) == held.MAX_FANOUT == 1_000
     monkeypatch.setattr("cardtrail.platform.ingest.resume_fanout", _dying)
     with desk(database_url) as crashed, pytest.raises(MemoryError):
         crashed.run(crashed.ingest.run_once())
@@ -102,7 +102,7 @@ def _dying(tx: Any, may_reach: Any, outbox: Any) -> int:
 def test_several_processes_bring_one_event_further_without_doubling_it(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "MAX_FANOUT", 7)
+    monkeypatch.setattr(held, "MAX_FANOUT", 7)
     with desk(database_url) as one, desk(database_url) as two:
         fill(one, 60)
         assert one.tell(scan(hours=9), scan(hours=10, status="Delivered")) == ["accepted"] * 2
@@ -120,7 +120,7 @@ async def _both(*ingests: Any) -> None:
 def test_many_large_parcels_in_one_batch_stay_within_the_limit_of_copies(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "MAX_COPIES", 10)
+    monkeypatch.setattr(held, "MAX_COPIES", 10)
     with desk(database_url) as site:
         fill(site, 8)
         assert site.tell(*[scan(hours=10 + n) for n in range(5)]) == ["accepted"] * 5
@@ -133,7 +133,7 @@ def test_many_large_parcels_in_one_batch_stay_within_the_limit_of_copies(
 def test_an_event_on_its_way_through_a_large_parcel_also_reaches_cards_linked_meanwhile(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "MAX_FANOUT", 5)
+    monkeypatch.setattr(held, "MAX_FANOUT", 5)
     with desk(database_url) as site:
         fill(site, 12)
         site.tell(scan(hours=9))
@@ -165,7 +165,7 @@ def test_a_sender_never_reaches_the_cards_of_an_issuer_it_was_not_given(database
 def test_a_limited_sender_does_not_reach_an_issuer_through_the_chunks_of_a_large_parcel(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "MAX_FANOUT", 3)
+    monkeypatch.setattr(held, "MAX_FANOUT", 3)
     with desk(database_url, lambda sender, issuer_id: sender != "limited" or issuer_id == OTHER_ISSUER) as site:
         fill(site, 8)
         fill(site, 2, OTHER_ISSUER)
@@ -214,8 +214,8 @@ def test_the_window_of_a_card_named_twice_does_not_depend_on_which_came_first(da
 
 def test_a_parcel_event_that_no_card_takes_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Was a bug: it was answered `accepted`, kept, and shown nowhere."""
-    monkeypatch.setattr(record, "MAX_CARRIER_EVENTS", 3)
-    monkeypatch.setattr(record, "RESERVED_CARRIER_EVENTS", 1)
+    monkeypatch.setattr(refuse, "MAX_CARRIER_EVENTS", 3)
+    monkeypatch.setattr(refuse, "RESERVED_CARRIER_EVENTS", 1)
     with desk(database_url) as site:
         site.tell(*shipped("card"), *[event("scanned", "card", hours=9 + n, status="InTransit") for n in range(2)])
         assert site.tell(scan(hours=20)) == ["ORDER_FULL"]
@@ -232,8 +232,8 @@ def test_what_was_told_of_a_full_parcel_goes_as_far_as_the_card_takes_it_and_its
     named_first: bool,  # noqa: FBT001 - a test's parameter
 ) -> None:
     """The same events reach the card, whether they come after the parcel is named or all at once when it is."""
-    monkeypatch.setattr(record, "MAX_CARRIER_EVENTS", 8)
-    monkeypatch.setattr(record, "RESERVED_CARRIER_EVENTS", 2)
+    monkeypatch.setattr(refuse, "MAX_CARRIER_EVENTS", 8)
+    monkeypatch.setattr(refuse, "RESERVED_CARRIER_EVENTS", 2)
     with desk(database_url) as site:
         site.tell(*shipped("other"), event("requested", "card"))
         site.tell(*[event("scanned", "card", hours=6 + n / 10, status="InTransit", **PARCEL) for n in range(3)])
@@ -283,7 +283,7 @@ def test_a_retraction_by_parcel_reaches_every_card_too(database_url: str) -> Non
 
 def test_a_refused_site_event_leaves_no_parcel_behind(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Was a bug: the parcel it named was kept as one that does not wait, and so was never swept."""
-    monkeypatch.setattr(record, "MAX_SITE_EVENTS", 1)
+    monkeypatch.setattr(refuse, "MAX_SITE_EVENTS", 1)
     with desk(database_url) as site:
         site.tell(event("requested", "card"))
         assert site.tell(event("shipped", "card", hours=1, **PARCEL)) == ["ORDER_FULL"]

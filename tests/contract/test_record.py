@@ -10,9 +10,9 @@ import pytest
 from cardtrail.core.operation import operation_of
 from cardtrail.core.order import project
 from cardtrail.errors import StoreUnavailable
-from cardtrail.platform import record
+from cardtrail.platform import refuse
+from cardtrail.platform.held import Item
 from cardtrail.platform.ingest import Sender, item_of
-from cardtrail.platform.record import Item
 from cardtrail.protocol.codec import picture_of
 from tests.desk import ALL, EVERYONE, NOW, Desk, desk, dump, execute
 from tests.events import event
@@ -65,8 +65,8 @@ def test_a_key_whose_first_content_is_refused_is_tried_with_its_second(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Was a bug: the second was refused with the words of the first."""
-    monkeypatch.setattr(record, "MAX_CARRIER_EVENTS", 3)
-    monkeypatch.setattr(record, "RESERVED_CARRIER_EVENTS", 1)
+    monkeypatch.setattr(refuse, "MAX_CARRIER_EVENTS", 3)
+    monkeypatch.setattr(refuse, "RESERVED_CARRIER_EVENTS", 1)
     with desk(database_url) as site:
         site.tell(event("requested", "card"), *(event("scanned", "card", hours=n, status="InTransit") for n in (1, 2)))
         scan = event("scanned", "card", hours=3, status="InTransit")
@@ -263,7 +263,7 @@ def test_an_order_too_many_for_its_card_gives_its_operation_back(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Was a bug: the refused order kept the operation, and what had waited for it was gone."""
-    monkeypatch.setattr(record, "MAX_ORDERS", 1)
+    monkeypatch.setattr(refuse, "MAX_ORDERS", 1)
     with desk(database_url) as site:
         site.tell(event("requested", "full"), told("op-1", "ready", hours=1))
         refused = [event("requested", "full", operationId=name) for name in ("op-1", "op-2")]
@@ -295,9 +295,9 @@ def test_a_reference_means_its_own_issuers_operation_only(database_url: str) -> 
 def test_an_order_takes_so_many_events_of_sites_and_carriers_apart_and_delivered_still_gets_in(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "MAX_SITE_EVENTS", 5)
-    monkeypatch.setattr(record, "MAX_CARRIER_EVENTS", 6)
-    monkeypatch.setattr(record, "RESERVED_CARRIER_EVENTS", 2)
+    monkeypatch.setattr(refuse, "MAX_SITE_EVENTS", 5)
+    monkeypatch.setattr(refuse, "MAX_CARRIER_EVENTS", 6)
+    monkeypatch.setattr(refuse, "RESERVED_CARRIER_EVENTS", 2)
     with desk(database_url) as site:
         site.tell(event("requested", "card"))
         again = [event("ready", "card", hours=1 + n / 10) for n in range(6)]
@@ -313,8 +313,8 @@ def test_an_order_takes_so_many_events_of_sites_and_carriers_apart_and_delivered
 
 
 def test_the_limits_are_those_of_the_documentation() -> None:
-    assert record.MAX_SITE_EVENTS + record.MAX_CARRIER_EVENTS == 1_000
-    assert (record.MAX_WAITING, record.MAX_RETRACTIONS, record.RESERVED_CARRIER_EVENTS) == (100, 100, 50)
+    assert refuse.MAX_SITE_EVENTS + refuse.MAX_CARRIER_EVENTS == 1_000
+    assert (refuse.MAX_WAITING, refuse.MAX_RETRACTIONS, refuse.RESERVED_CARRIER_EVENTS) == (100, 100, 50)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_only_so_many_events_wait_for_one_order(
     database_url: str, monkeypatch: pytest.MonkeyPatch, about: dict[str, str], batch: int
 ) -> None:
     """Was a bug: what waited for an operation or in a parcel was not counted."""
-    monkeypatch.setattr(record, "MAX_WAITING", 4)
+    monkeypatch.setattr(refuse, "MAX_WAITING", 4)
     with desk(database_url) as site:
         parcel = {"carrier": "dhl", "trackingNumber": "T1"}
         events = [event("scanned", hours=n, status="InTransit", **parcel, **about) for n in range(7)]
@@ -350,8 +350,8 @@ def test_a_parcel_that_cards_travel_in_takes_so_many_events_and_delivered_still_
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Was a bug: a noisy carrier could fill the store by one tracking number."""
-    monkeypatch.setattr(record, "MAX_CARRIER_EVENTS", 5)
-    monkeypatch.setattr(record, "RESERVED_CARRIER_EVENTS", 2)
+    monkeypatch.setattr(refuse, "MAX_CARRIER_EVENTS", 5)
+    monkeypatch.setattr(refuse, "RESERVED_CARRIER_EVENTS", 2)
     with desk(database_url) as site:
         parcel = {"carrier": "dhl", "trackingNumber": "T1"}
         site.tell(event("requested", "card"), event("shipped", "card", hours=1, **parcel))
@@ -382,7 +382,7 @@ def test_without_room_nothing_begins_to_wait_and_nothing_is_left_behind(
 
 
 def test_a_card_takes_only_so_many_retractions(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "MAX_RETRACTIONS", 2)
+    monkeypatch.setattr(refuse, "MAX_RETRACTIONS", 2)
     with desk(database_url) as site:
         site.tell(event("requested", "card"))
         taken = [event("retracted", "card", hours=n, retracts=f"e-{n}") for n in range(3)]

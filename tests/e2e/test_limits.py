@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from cardtrail.platform import connection
-from cardtrail.platform.record import MAX_ORDERS
+from cardtrail.platform.refuse import MAX_ORDERS
 from cardtrail.protocol.codec import MAX_BATCH, MAX_BODY, MAX_DEPTH
 from tests.events import event
 from tests.serving import ISSUER, PATIENCE, Service

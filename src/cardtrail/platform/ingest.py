@@ -14,8 +14,9 @@ import msgspec
 from cardtrail.core.event import CarrierEvent, Event, ProductionEvent
 from cardtrail.db import Database, Lanes, Transaction
 from cardtrail.errors import InputError, StoreUnavailable
+from cardtrail.platform.held import Item, MayReach, Outcome, rejected
 from cardtrail.platform.outbox import Outbox
-from cardtrail.platform.record import Item, MayReach, Outcome, record, rejected, resume_fanout
+from cardtrail.platform.record import record, resume_fanout
 from cardtrail.protocol.codec import decode_event, encode_event, event_of
 
 MAX_WORK = 1_000

@@ -1,13 +1,10 @@
 """A lane: all that goes to one endpoint, from the process that holds its lease.
 
-Claims live here, in memory; after a crash what was not settled is simply sent again.
-
 `run_once` does the chores, then sends what is due: workers, as many as the endpoint shows it can take, each take a
 batch, sign it, send it, judge the answer and hand the result to be settled.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 
@@ -15,30 +12,26 @@ import msgspec
 import structlog
 
 from cardtrail.core.schedule import next_due
-from cardtrail.db import Database, Row, Transaction
+from cardtrail.db import Database, Row
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
-from cardtrail.platform.call import MAX_BODY, NOT_SENT, Caller, Message, Verdict, verdict_of
+from cardtrail.platform.call import NOT_SENT, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
+from cardtrail.platform.claims import Claims
 from cardtrail.platform.egress import Egress
 from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
 from cardtrail.platform.limit import Bucket
-from cardtrail.platform.outbox import EXACT, LIVE, REPLAY, NotificationState, new_ids
+from cardtrail.platform.outbox import NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
-from cardtrail.protocol.cursor import Cursor, encode_cursor
-from cardtrail.protocol.envelope import FRAME, halves
+from cardtrail.protocol.envelope import halves
 
 SLICE = 1.0
 """Seconds after which a lane stops taking batches, so that a change of its endpoint is noticed."""
-MAX_READY = 1_000
-"""Most notifications that are claimed and not yet being sent."""
 CLAIM_AHEAD = 8
 """How many calls' worth is claimed at once for each call that may be under way: a claim costs as much as many rows."""
-DRY = 0.01
-"""Seconds for which workers believe that nothing is due, after one of them has looked."""
 MINUTE = 60_000_000
 """Microseconds in a minute."""
 ACTOR = "platform"
@@ -85,20 +78,14 @@ class Lane:
     def __init__(self, lease: Lease, tools: Tools) -> None:
         self.lease = lease
         self._tools = tools
-        self._ready: deque[Message] = deque()
-        self._claimed: set[str] = set()
-        self._let_go_meanwhile: set[str] = set()
-        self._place = (-1, "")
-        self._cursor = ""
+        self._claims = Claims(tools.db, lease.key, tools.wall, tools.monotonic)
         self._refused: dict[str, Message] = {}
         self._taken_back: list[Message] = []
-        self._refilling = asyncio.Lock()
         self._pacing = asyncio.Lock()
         self._workers = 0
         self._done = 0
         self._sent_at = 0
         self._stop_at = 0.0
-        self._dry_until = 0.0
         self.endpoint: Endpoint
         self._secrets: Secrets
         self._caller: Caller
@@ -151,20 +138,19 @@ class Lane:
     async def run_once(self) -> int:
         """Do what there is to do now, for a slice of time; return how many rows were moved or settled."""
         self._done = 0
-        self._place = (-1, "")
+        self._claims.begin()
         self._new_attempt_id = new_ids(self._tools.wall())
         self._stop_at = 0.0 if self._is_stopped else self._tools.monotonic() + SLICE
-        self._dry_until = 0.0
         try:
             await self._do_chore()
             if self.endpoint.state is EndpointState.ENABLED:
                 await self._send_what_is_due()
-            self._let_go()
+            self._claims.let_go()
             await self._save()
         except StoreUnavailable as error:
             self._cut_short(error)
         finally:
-            self._let_go()
+            self._claims.let_go()
         return self._done
 
     async def _send_what_is_due(self) -> None:
@@ -197,17 +183,17 @@ class Lane:
     def _hire(self, group: asyncio.TaskGroup) -> None:
         """Have as many workers as the endpoint takes and the work needs."""
         size = self.endpoint.config.batch_size
-        wanted = min(self._circuit.window, -(-len(self._ready) // size) + self._workers)
+        wanted = min(self._circuit.window, -(-len(self._claims.ready) // size) + self._workers)
         while self._workers < wanted:
             self._workers += 1
             group.create_task(self._work(group))
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         try:
-            while self._workers <= self._circuit.window and self._may_send() and (self._ready or await self._refill()):
-                batch = self._next_batch()
-                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate():
-                    self._ready.extendleft(reversed(batch))
+            while self._workers <= self._circuit.window and self._may_send() and await self._refill():
+                batch = self._claims.next_batch(self.endpoint.config.batch_size)
+                if self._bucket.take(self._tools.monotonic()) and not await self._wait_for_rate(self._may_send):
+                    self._claims.put_back(batch)
                     return
                 await self._send(batch)
                 self._hire(group)
@@ -216,14 +202,22 @@ class Lane:
         finally:
             self._workers -= 1
 
+    async def _refill(self) -> bool:
+        """Make sure that something is ready; return whether there is."""
+        if self._claims.ready:
+            return True
+        return await self._claims.refill(CLAIM_AHEAD * self._circuit.window * self.endpoint.config.batch_size)
+
     def _may_send(self) -> bool:
-        is_over = self._tools.monotonic() >= self._stop_at or self.endpoint.state is EndpointState.DISABLED
+        return self._tools.monotonic() < self._stop_at and self._may_finish()
+
+    def _may_finish(self) -> bool:
+        is_over = self._is_stopped or self.endpoint.state is EndpointState.DISABLED
         return not is_over and self._is_held() and not self._circuit.is_open
 
-    async def _wait_for_rate(self, *, whole: bool = False) -> bool:
-        """Wait for a turn; return whether it came within the slice, or for a `whole` batch within the lease."""
+    async def _wait_for_rate(self, may_go_on: Callable[[], bool]) -> bool:
+        """Wait for a turn; return whether it came while `may_go_on`."""
         tools = self._tools
-        may_go_on = self._is_held if whole else self._may_send
         if not self._bucket.take(tools.monotonic()):
             return True
         async with self._pacing:
@@ -233,72 +227,14 @@ class Lane:
                 await asyncio.sleep(min(wait, 0.1))
         return True
 
-    # ── claiming ──
-
-    def _next_batch(self) -> list[Message]:
-        """Take what goes into one call; nothing where nothing is ready."""
-        ready, batch, size = self._ready, list[Message](), FRAME
-        most = 1 if self._circuit.is_open else self.endpoint.config.batch_size
-        while ready and len(batch) < most:
-            size += len(ready[0].picture) + 1
-            if batch and size > MAX_BODY:
-                break
-            batch.append(ready.popleft())
-        return batch
-
-    async def _refill(self) -> bool:
-        """Claim what is due, live traffic first; return whether there is any. One asks for all who wait."""
-        async with self._refilling:
-            if self._ready:
-                return True
-            if self._tools.monotonic() < self._dry_until:
-                return False
-            config = self.endpoint.config
-            most = min(MAX_READY, max(1, CLAIM_AHEAD * self._circuit.window * config.batch_size))
-            rows = await self._read(lambda tx: self._claim(tx, most))
-            self._claimed.update(row[0] for row in rows)
-            self._ready += map(_message_of, rows)
-            if not self._ready:
-                self._dry_until = self._tools.monotonic() + DRY
-            return bool(self._ready)
-
-    async def _read(self, claim: Callable[[Transaction], list[Row]]) -> list[Row]:
-        """Read what may be claimed: not what is in hand, nor what was when the read began and may have been settled."""
-        self._let_go_meanwhile.clear()
-        rows = await self._tools.db.read(claim)
-        return [row for row in rows if row[0] not in self._claimed and row[0] not in self._let_go_meanwhile]
-
-    def _claim(self, tx: Transaction, most: int) -> list[Row]:
-        """Read on from where the last claim ended, and from the start where that gives nothing; replays come last."""
-        self._cursor = _cursor_of(tx, self.lease.key[0])
-        for place in dict.fromkeys((self._place, (-1, ""))):
-            rows = self._claim_of_lot(tx, LIVE, place, most)
-            if rows:
-                self._place = (rows[-1][5], rows[-1][0])
-                return rows
-        for lot in (REPLAY, EXACT):
-            rows = self._claim_of_lot(tx, lot, (-1, ""), most)
-            if rows:
-                return rows
-        return []
-
-    def _claim_of_lot(self, tx: Transaction, lot: int, after: tuple[int, str], most: int) -> list[Row]:
-        """Read what is due and not in hand; what is in hand comes first where nothing tells the place to begin."""
-        more = len(self._claimed) if lot != LIVE else 0
-        rows = tx.all(
-            "claim", lot=lot, now=self._tools.wall(), after_due=after[0], after_id=after[1], most=most + more,
-            **self._where,
-        )  # fmt: skip
-        return [row for row in rows if row[0] not in self._claimed][:most]
-
     # ── sending ──
 
     async def _send(self, batch: Sequence[Message], probe: Probe | None = None) -> None:
         """Send a batch and settle it; one that is refused is split, so that only what fails alone is refused."""
         tools = self._tools
-        answer = await self._caller.send(batch, self._cursor, tools.wall() // 1_000_000, self._is_held)
+        answer = await self._caller.send(batch, self._claims.cursor, tools.wall() // 1_000_000, self._is_held)
         if answer is NOT_SENT:  # the lease is over
-            self._forget(batch)
+            self._claims.forget(batch)
             return
         self._sent_at = tools.wall()
         tools.note(answer, len(batch))
@@ -324,13 +260,17 @@ class Lane:
             _log.info("circuit_closed", **self._where)
 
     async def _split(self, batch: Sequence[Message], answer: Answer) -> None:
+        """Send a refused batch in halves: the first one whatever the time, so that each turn gets on, the second in it.
+
+        What is left begins anew in the next turn, which knows of changes of the endpoint.
+        """
         await self._settle(batch, answer, _uncounted, keep_claims=True)
-        for half in halves(batch):
-            # Not ended by the slice: or a slow receiver's batch would begin anew each time and never come to an end.
-            if self._is_held() and not self._circuit.is_open and await self._wait_for_rate(whole=True):
+        first, second = halves(batch)
+        for half, may_send in ((first, self._may_finish), (second, self._may_send)):
+            if may_send() and await self._wait_for_rate(may_send):
                 await self._send(half)
             else:
-                self._forget(half)
+                self._claims.forget(half)
 
     async def _refuse(self, message: Message, answer: Answer, probe: Probe | None) -> None:
         """Refuse one message; when only refusals come, the receiver is what is broken, and all is taken back."""
@@ -359,7 +299,7 @@ class Lane:
                 await self._fail_probe(now)
             return
 
-        seed = pace.chance()  # one for all: what failed in one call stays together, and keeps its webhook-id
+        seed = pace.chance()  # one for all, so that they are tried again as the same set
 
         def row(message: Message) -> Fate:
             due = next_due(message.attempts + 1, now, seed, answer.retry_after, pace.steps)
@@ -383,17 +323,13 @@ class Lane:
         if self._circuit.probe_at is None or tools.wall() < self._circuit.probe_at or not self._is_held():
             return
 
-        def work(tx: Transaction) -> list[Row]:
-            self._cursor = _cursor_of(tx, self.lease.key[0])
-            return tx.all("claim_probe", most=REFUSALS, **self._where)
-
-        rows = await self._read(work)
-        fresh = [row for row in rows if row[1] not in self._refused]
-        found = next(iter(fresh or rows), None)
-        if found is not None and await self._wait_for_rate(whole=True):
-            self._claimed.add(found[0])
-            is_last = not fresh and len(rows) < REFUSALS
-            await self._send([_message_of(found)], Probe.LAST if is_last else Probe.ONE)
+        found = await self._claims.probes(REFUSALS)
+        fresh = [each for each in found if each.operation_id not in self._refused]
+        chosen = next(iter(fresh or found), None)
+        if chosen is not None and await self._wait_for_rate(self._is_held):
+            self._claims.hold(chosen)
+            is_last = not fresh and len(found) < REFUSALS
+            await self._send([chosen], Probe.LAST if is_last else Probe.ONE)
 
     def _is_held(self) -> bool:
         return self._tools.monotonic() + self._tools.pace.timeout < self.lease.until
@@ -405,10 +341,9 @@ class Lane:
         if not minutes or due is None or now < due or self._circuit.is_open:
             return
         if now >= self._sent_at + minutes * MINUTE:
-            if not self._is_held() or not await self._wait_for_rate():
+            if not self._is_held() or not await self._wait_for_rate(self._may_send):
                 return
-            cursor = await self._tools.db.read(lambda tx: _cursor_of(tx, self.lease.key[0]))
-            answer = await self._caller.beat(cursor, now // 1_000_000, self._is_held)
+            answer = await self._caller.beat(await self._claims.mark(), now // 1_000_000, self._is_held)
             if answer is NOT_SENT:
                 return
             self._sent_at = now
@@ -452,12 +387,9 @@ class Lane:
                 for each in batch
             ])  # fmt: skip
         self._done += len(batch)
-        await self._tools.settler.put(settlement, (lambda _: None) if keep_claims else (lambda _: self._forget(batch)))
-
-    def _forget(self, batch: Sequence[Message]) -> None:
-        ids = [each.notification_id for each in batch]
-        self._claimed.difference_update(ids)
-        self._let_go_meanwhile.update(ids)
+        await self._tools.settler.put(
+            settlement, (lambda _: None) if keep_claims else (lambda _: self._claims.forget(batch))
+        )
 
     async def _disable(self, reason: str) -> None:
         """Send nothing any more, and tell a person, once."""
@@ -471,11 +403,6 @@ class Lane:
             self.endpoint = enabled  # so that the next call that ends so tries again
             raise
         _log.error("endpoint_disabled", alert=True, reason=reason, **self._where)
-
-    def _let_go(self) -> None:
-        """Let go of what was claimed and not sent."""
-        self._forget(self._ready)
-        self._ready.clear()
 
     async def _take_back(self) -> None:
         """Let what a broken receiver refused wait again."""
@@ -510,15 +437,3 @@ def _uncounted(message: Message) -> Fate:
 def _put_back(now: int) -> Callable[[Message], Fate]:
     """Note a probe that failed: the next one is made with whatever waits longest."""
     return lambda message: (NotificationState.PENDING.value, None, now, message.attempts)
-
-
-def _cursor_of(tx: Transaction, issuer_id: str) -> str:
-    """Return the issuer's high-water mark."""
-    row = tx.one("high_water", issuer_id=issuer_id)
-    epoch, number = row if row is not None else ("", 0)
-    return encode_cursor(Cursor(epoch, issuer_id, number or 0))
-
-
-def _message_of(row: Row) -> Message:
-    notification_id, operation_id, lot, round_, attempts, due_at, picture, strict_length = row
-    return Message(notification_id, operation_id, lot, round_, attempts, due_at, bytes(picture), strict_length)

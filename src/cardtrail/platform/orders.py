@@ -18,8 +18,9 @@ from cardtrail.core.event import ProductionEvent, ProductionKind
 from cardtrail.db import Database, Transaction
 from cardtrail.errors import CardtrailError, Conflict, InputError, ParsingError, StoreUnavailable
 from cardtrail.platform.connector import CardOrder, ProductionConnector
+from cardtrail.platform.held import Outcome
 from cardtrail.platform.ingest import Ingest, stored
-from cardtrail.platform.record import MAX_ORDERS, Outcome
+from cardtrail.platform.refuse import MAX_ORDERS
 from cardtrail.protocol.codec import MAX_DEPTH, CardId, Line, Name, input_error_of
 
 CONNECT_SECONDS = 15.0

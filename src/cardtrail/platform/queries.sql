@@ -251,7 +251,9 @@ LIMIT 1;
 -- name: count_orders
 -- How many orders a card has, those on their way to production among them.
 SELECT (SELECT count(*) FROM operation WHERE issuer_id = :issuer_id AND card_id = :card_id)
-    + (SELECT count(*) FROM order_request WHERE issuer_id = :issuer_id AND card_id = :card_id AND state = 'RESERVED');
+    + (SELECT count(*) FROM order_request
+INDEXED BY order_request_card -- sqlite
+    WHERE issuer_id = :issuer_id AND card_id = :card_id AND state = 'RESERVED');
 
 -- name: drop_order
 -- Take back a reservation that was one too many.
