@@ -1,4 +1,4 @@
-"""Chores beside calls that are being settled, on both engines: no row is moved that just ended, and none is left."""
+"""Chores beside calls that are being settled: no row is moved that has just ended, and none is left."""
 
 from typing import Any
 

@@ -106,8 +106,8 @@ class Ledger:
 def entries_of(tx: Transaction, issuer_id: str, selection: Selection, after: str, most: int) -> list[Entry]:
     """Return what is meant, oldest first, after `after`; every row is the issuer's own."""
     if selection.ids:
-        rows = tx.each("list_by_id", [(issuer_id, each) for each in sorted(set(selection.ids)) if each > after][:most])
-        return sorted(map(entry_of, rows), key=lambda entry: entry.notification_id)
+        rows = tx.each("list_by_id", [(issuer_id, each) for each in sorted(set(selection.ids)) if each > after])
+        return sorted(map(entry_of, rows), key=lambda entry: entry.notification_id)[:most]  # some may be unknown
     state = selection.state.value if selection.state is not None else ""
     window = {"after": max(after, selection.first), "before": selection.last, "most": most}
     where = {"issuer_id": issuer_id, "endpoint_id": selection.endpoint_id, "state": state}

@@ -60,6 +60,7 @@ class Replay:
             step = _Step(issuer_id, await self._rules(issuer_id, selection.endpoint_id), seen, self._clock())
             found, after = await self._again(step, selection, after, exact=exact, dry_run=dry_run)
             total += found
+            seen |= step.chosen
             if not after:
                 return total
         return msgspec.structs.replace(total, more=True)
@@ -97,12 +98,16 @@ class Replay:
 
 
 class _Step:
-    """One transaction of a replay; `seen` has the orders that were replayed before."""
+    """One transaction of a replay; `seen` has the orders that were replayed before, `chosen` those of this one.
+
+    It may be run again, so it must not change what it began with.
+    """
 
     def __init__(self, issuer_id: str, rules: dict[str, Rule], seen: set[OrderKey], now: int) -> None:
         self.issuer_id = issuer_id
         self.rules = rules
         self.seen = seen
+        self.chosen: set[OrderKey] = set()
         self.now = now
 
     def again(
@@ -168,7 +173,7 @@ class _Step:
             key = (self.issuer_id, entry.card_id, entry.operation_id, entry.endpoint_id)
             if key not in self.seen and (key not in chosen or entry.sequence >= chosen[key].sequence):
                 chosen[key] = entry
-        self.seen.update(chosen)
+        self.chosen = set(chosen)
         rows = tx.each("sent_of_orders", sorted(chosen))
         waiting = {(row[2], row[3], row[1]) for row in rows if row[5] == NotificationState.PENDING and row[6] < EXACT}
         idle = {key: entry for key, entry in chosen.items() if key[1:] not in waiting}
