@@ -614,12 +614,12 @@ SELECT o.operation_id, o.sequence, o.picture, o.strict_length FROM rows(issuer_i
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
 
 -- name: requeue
--- Send these again: the newest picture in the place of the one that is stored.
+-- Send these again: the newest picture in the place of the one that is stored, also where that was to go out exactly.
 UPDATE notification SET state = 'PENDING', lot = 1, round = notification.round + 1, attempts = 0, due_at = v.due_at, settled_at = NULL,
     sequence = v.sequence, picture = v.picture, strict_length = v.strict_length
 FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint, sequence bigint, picture bytea, strict_length bigint) AS v
 WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
-    AND notification.round = v.round AND notification.state <> 'PENDING'
+    AND notification.round = v.round AND (notification.state <> 'PENDING' OR notification.lot = 2)
 RETURNING notification.notification_id;
 
 -- name: requeue_exactly
