@@ -87,14 +87,17 @@ class Caller:
         self._secrets = secrets if config.signing is not Signing.NONE and not config.strict else Secrets()
         self._signing: tuple[str, ...] = ()
         self._signer: Signer | None = None
-        self._sign_as_of(now)
+        self._as_of = -1
+        self._sign_as_of(now // 1_000_000)
         self._tokens = (
             TokenSource(self._post_whole, config.oauth, secrets.client_secret, monotonic) if config.oauth else None
         )
 
-    def _sign_as_of(self, now: int) -> None:
-        """Sign with the secrets that are in use at `now` (µs): an old one ends while this lives."""
-        valid = self._secrets.valid(now)
+    def _sign_as_of(self, seconds: int) -> None:
+        """Sign with the secrets that are in use then, seconds since 1970: an old one ends while this lives."""
+        if seconds == self._as_of:
+            return
+        self._as_of, valid = seconds, self._secrets.valid(seconds * 1_000_000)
         if valid != self._signing:
             self._signing, self._signer = valid, Signer(valid) if valid else None
 
@@ -129,7 +132,7 @@ class Caller:
         headers = [("content-type", "application/json")]
         if not self._strict:
             headers.append((CURSOR_HEADER, cursor))
-        self._sign_as_of(seconds * 1_000_000)
+        self._sign_as_of(seconds)
         if self._signer is not None:
             headers += headers_of(self._signer, webhook_id, seconds, body).items()
         if self._tokens is None:
@@ -160,6 +163,8 @@ class Caller:
             text, is_cut = answer.text, False
         else:
             text, is_cut = answer.body.decode("utf-8", "replace"), len(answer.body) >= KEPT_BODY
+        if not text:  # as most answers that are well
+            return text
         for secret in self._hidden():
             text = text.replace(secret, _MASK)
             if is_cut:
