@@ -16,8 +16,8 @@ LaneKey = tuple[str, str]
 SECOND = 1_000_000
 MAX_SECONDS = 300.0
 """Longest lease that any process takes, whatever its settings. One that ends later is from before a clock jumped."""
-MAX_LOOK = 500
-"""Most lanes with work that one look lists."""
+MAX_LOOK = 2_000
+"""Most lanes with work that one look lists: more than a process holds, or its own would hide those that nobody has."""
 _FAR = round(MAX_SECONDS * SECOND)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from cardtrail.platform.app import MAX_DELIVERY_TIMEOUT
-from cardtrail.platform.deliver import lease_seconds
-from cardtrail.platform.lease import MAX_SECONDS, SECOND, Lease, Leases
+from cardtrail.platform.deliver import MAX_LANES, MOST_NEW, lease_seconds
+from cardtrail.platform.lease import MAX_LOOK, MAX_SECONDS, SECOND, Lease, Leases
 from tests.delivering import Delivering, delivering
 from tests.desk import execute
 from tests.serving import ISSUER
@@ -160,3 +160,8 @@ def test_a_look_sees_what_is_due_and_what_is_to_be_moved(site: Delivering) -> No
     assert seen(now - 1_000_000) == [("one", True)]
     execute(site.desk.url, "UPDATE lane SET chore = 0")
     assert seen(now) == []
+
+
+def test_the_lanes_of_a_process_that_is_busy_with_all_it_can_hold_hide_no_other() -> None:
+    """Was a bug: 500 busy lanes were all that it saw."""
+    assert MAX_LOOK >= MAX_LANES + MOST_NEW
