@@ -1470,3 +1470,25 @@ def test_what_a_broken_receiver_refused_does_not_come_back_behind_a_newer_pictur
         site.settle_for(MINUTE, 10 * SECOND)
         assert [each["cardtrail"]["sequence"] for each in receiver.delivered if each["cardId"] == "card-00"] == [2]
         assert set(site.states()) == {"SUPERSEDED", "DELIVERED"}
+
+
+def test_an_endpoint_that_comes_and_goes_makes_nothing_dead_in_an_hour(database_url: str) -> None:
+    """Was a bug: each time it came back all waits were cut short, and every try counted as one of three days."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order("bad")
+        for n in range(20):
+            receiver.reply = lambda _call: (503, {}, b"")
+            site.order(*(f"card-{n}-{m}" for m in range(5)))
+            site.settle()
+            assert site.lane()["probe_at"] is not None
+            receiver.reply = lambda call: (503, {}, b"") if call.operations[0]["cardId"] == "bad" else OK
+            site.later(3 * MINUTE)
+            site.settle()
+            assert site.lane()["probe_at"] is None
+        states = {note.card_id: note.state for note in site.notes()}
+        assert states.pop("bad") == "PENDING"
+        assert set(states.values()) == {"DELIVERED"}
+        receiver.reply = lambda _call: OK
+        site.settle_for(12 * HOUR, HOUR)
+        assert set(site.states()) == {"DELIVERED"}

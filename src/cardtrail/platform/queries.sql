@@ -411,8 +411,9 @@ UPDATE notification SET state = 'PENDING', due_at = v.due_at FROM rows(issuer_id
 WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id AND notification.state = 'WITHHELD';
 
 -- name: hasten
--- An endpoint takes messages again: some of what waits for a later try is due now; the answer lists them.
-UPDATE notification SET due_at = :now WHERE state = 'PENDING' AND (issuer_id, notification_id) IN (
+-- An endpoint takes messages again: some of what waits for a later try is due now, and the try whose wait is cut short counts no longer; the answer lists them.
+UPDATE notification SET due_at = :now, attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END
+WHERE state = 'PENDING' AND due_at > :now AND (issuer_id, notification_id) IN (
     SELECT n.issuer_id, n.notification_id FROM notification AS n
     WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = :lot AND n.due_at > :now
     ORDER BY n.due_at, n.notification_id LIMIT :most
