@@ -63,8 +63,8 @@ class Circuit:
         self.window = min(self.limit, self.window * 2)
         return closed
 
-    def fail(self, now: int) -> bool:
-        """Note a failed call; return whether it opened the circuit."""
+    def fail(self, now: int, asked: int = 0) -> bool:
+        """Note a failed call, whose receiver `asked` for so much time (µs); return whether it opened the circuit."""
         was_open = self.is_open
         self.failures += 1
         self.failing_since = self.failing_since if self.failing_since is not None else now
@@ -73,14 +73,14 @@ class Circuit:
         self.window = max(1, self.window // 2)
         self.changed = True
         if was_open or self.failures >= THRESHOLD:
-            self.open(now)
+            self.open(now, asked)
         return self.is_open and not was_open
 
-    def open(self, now: int) -> None:
-        """Send nothing but probes from now on."""
+    def open(self, now: int, asked: int = 0) -> None:
+        """Send nothing but probes from now on, the first not before the receiver `asked` for (µs)."""
         self.failures = max(self.failures, THRESHOLD)
         self.failing_since = self.failing_since if self.failing_since is not None else now
-        self.probe_at = now + self._probe_after(self.failures - THRESHOLD)
+        self.probe_at = now + max(asked, self._probe_after(self.failures - THRESHOLD))
         self.window = 1
         self.changed = True
 
