@@ -24,7 +24,7 @@ from cardtrail.platform.settle import Settler
 LOOK_SECONDS = 0.02
 """Shortest pause between two looks for work."""
 LOOK_LEAST = 0.002
-"""Shortest pause between two looks when ingest wakes the deliverer, seconds: what is committed in it is found by one."""
+"""Shortest pause between two looks that ingest asks for, seconds: what is committed meanwhile is found by one."""
 LOOK_SHARE = 10
 """A look may take no more than this part of the time: the pause is so many times as long as the look was."""
 MAX_PAUSE = 0.25
