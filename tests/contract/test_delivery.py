@@ -1428,3 +1428,27 @@ def test_when_an_endpoint_is_back_everything_is_due_at_once(database_url: str) -
         site.later(10 * SECOND)
         site.settle()
         assert set(site.states()) == {"DELIVERED"}
+
+
+def test_what_a_broken_receiver_refused_does_not_come_back_behind_a_newer_picture(database_url: str) -> None:
+    """Was a bug: it went out after the newer one, which to a strict endpoint made it look new."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*(f"card-{n:02}" for n in range(25)))
+
+        async def refuse(_call: Received) -> Reply:
+            if receiver.arrived == 10:
+                await site.processes[0].deliverer._settler.flush()
+                site.later(1)  # so that its id is the later one
+                assert await site.desk.take(event("prepared", "card-00", hours=1)) == ["accepted"]
+            return 400, {}, b""
+
+        receiver.reply = refuse
+        site.turn()
+        assert site.lane()["probe_at"] is not None
+        assert [note.state for note in site.notes() if note.card_id == "card-00"] == ["SUPERSEDED", "PENDING"]
+        assert set(site.states()) == {"SUPERSEDED", "PENDING"}
+        receiver.reply = lambda _call: OK
+        site.settle_for(MINUTE, 10 * SECOND)
+        assert [each["cardtrail"]["sequence"] for each in receiver.delivered if each["cardId"] == "card-00"] == [2]
+        assert set(site.states()) == {"SUPERSEDED", "DELIVERED"}

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from cardtrail.core.schedule import next_due
-from cardtrail.db import Database, Row
+from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.call import NOT_SENT, Caller, Message, Verdict, verdict_of
@@ -20,7 +20,7 @@ from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
 from cardtrail.platform.claims import Claims
 from cardtrail.platform.egress import Egress
-from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
+from cardtrail.platform.endpoint import Endpoint, EndpointState, Mode, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
 from cardtrail.platform.limit import Bucket
@@ -411,7 +411,14 @@ class Lane:
         await self._tools.settler.flush()
         now = self._tools.wall()
         rows = sorted((self.lease.key[0], each.notification_id, each.round, now) for each in self._taken_back)
-        await self._tools.db.transact(lambda tx: tx.each("unrefuse", rows))
+
+        def work(tx: Transaction) -> None:
+            tx.one("lock_counter", issuer_id=self.lease.key[0])  # no newer picture comes meanwhile
+            if self.endpoint.config.mode is Mode.NEWEST:
+                tx.each("supersede_refused", rows)
+            tx.each("unrefuse", rows)
+
+        await self._tools.db.transact(work)
         self._taken_back = []
 
     async def _save(self) -> None:

@@ -375,6 +375,20 @@ FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint) AS 
 WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
     AND notification.round = v.round AND notification.state = 'REFUSED';
 
+-- name: supersede_refused
+-- Of what is to be tried again, what has a newer picture on its way, or there already, is not.
+UPDATE notification SET state = 'SUPERSEDED', settled_at = v.now
+FROM rows(issuer_id text, notification_id text, round bigint, now bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.round = v.round AND notification.state = 'REFUSED'
+    AND EXISTS (
+        SELECT 1 FROM notification AS n
+        INDEXED BY notification_order -- sqlite
+        WHERE n.issuer_id = notification.issuer_id AND n.card_id = notification.card_id
+            AND n.operation_id = notification.operation_id AND n.endpoint_id = notification.endpoint_id
+            AND n.sequence > notification.sequence AND n.state IN ('PENDING', 'WITHHELD', 'DELIVERED') AND n.lot < 2
+    );
+
 -- name: withhold
 -- Some of what waits for an endpoint that is disabled is withheld, but for what ends meanwhile; the answer lists them.
 UPDATE notification SET state = 'WITHHELD', lot = 0 WHERE state = 'PENDING' AND (issuer_id, notification_id) IN (
