@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from cardtrail.db import Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.audit import list_audit
+from cardtrail.platform.circuit import MAX_ASKED
 from cardtrail.platform.endpoint import EndpointState, Secrets, Signing
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lane import Lane
@@ -412,7 +413,7 @@ def test_one_bad_message_does_not_keep_a_circuit_open(database_url: str) -> None
         site.settle()
         assert site.lane()["probe_at"] is not None
         receiver.reply = refusing("bad")
-        site.settle_for(HOUR, 10 * MINUTE)
+        site.settle_for(4 * HOUR, 10 * MINUTE)
         assert [(note.card_id, note.state) for note in sorted(site.notes(), key=lambda each: each.card_id)] == [
             ("bad", "REFUSED"), ("fine", "DELIVERED"), ("good", "DELIVERED"),
         ]  # fmt: skip
@@ -1425,9 +1426,26 @@ def test_when_an_endpoint_is_back_everything_is_due_at_once(database_url: str) -
         site.settle()
         assert max(note.due_at for note in site.notes()) > site.desk.now + 20 * HOUR
         receiver.reply = lambda _call: OK
-        site.later(10 * SECOND)
+        site.later(MAX_ASKED)
         site.settle()
         assert set(site.states()) == {"DELIVERED"}
+
+
+def test_a_receiver_that_asks_for_time_is_not_probed_before(database_url: str) -> None:
+    """Was a bug: it was asked again after 5 seconds."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*cards(10))
+        receiver.reply = lambda _call: (429, {"retry-after": "600"}, b"")
+        site.settle()
+        assert (receiver.arrived, site.lane()["failures"]) == (5, 5)
+        for _ in range(3):
+            asked = receiver.arrived
+            site.settle_for(500 * SECOND, 100 * SECOND)
+            assert receiver.arrived == asked
+            site.later(100 * SECOND)
+            site.settle()
+            assert receiver.arrived == asked + 1
 
 
 def test_what_a_broken_receiver_refused_does_not_come_back_behind_a_newer_picture(database_url: str) -> None:
