@@ -287,7 +287,7 @@ class Lane:
         if len(self._refused) >= REFUSALS:
             self._taken_back += self._refused.values()
             self._refused = {}
-            self._circuit.open(now)
+            self._circuit.open(now, _asked(answer))
             _log.warning("circuit_opened", why=f"{REFUSALS} orders refused in a row", **self._where)
 
     async def _failed(self, batch: Sequence[Message], answer: Answer, probe: Probe | None) -> None:
@@ -437,7 +437,7 @@ class Lane:
 
 
 def _asked(answer: Answer) -> int:
-    """Return the time that a receiver asks for, µs."""
+    """Return for how long a receiver wants to be left alone, µs."""
     return (answer.retry_after or 0) * 1_000_000
 
 
