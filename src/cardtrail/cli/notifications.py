@@ -114,7 +114,7 @@ def show(issuer_id: str, notification_id: str, *, where: Where = HERE) -> None:
         print_json(members)
         return
     del members["attemptLog"], members["operationCarried"]
-    print_all(grid_of(members), "", _attempt_table(attempts) if attempts else "never sent", "")
+    print_all(grid_of(members), "", _attempt_table(attempts) if attempts else _unseen(entry), "")
     sys.stdout.write(msgspec.json.format(picture, indent=2).decode() + "\n")
 
 
@@ -166,6 +166,11 @@ def _entry_table(entries: list[Entry]) -> Table:
             entry.state, str(entry.attempts), when(entry.due_at if is_waiting else entry.settled_at),
         )  # fmt: skip
     return table
+
+
+def _unseen(entry: Entry) -> str:
+    """Say why there is no attempt to see."""
+    return "it was sent, but so long ago that its attempts are no longer kept" if entry.attempt_ids else "never sent"
 
 
 def _attempt_table(attempts: list[Attempt]) -> Table:
