@@ -1492,3 +1492,21 @@ def test_an_endpoint_that_comes_and_goes_makes_nothing_dead_in_an_hour(database_
         receiver.reply = lambda _call: OK
         site.settle_for(12 * HOUR, HOUR)
         assert set(site.states()) == {"DELIVERED"}
+
+
+def test_who_has_lost_the_lane_takes_nothing_back(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Was a bug: it waited again, for ever where whoever has the lane had just withheld all for a disabled endpoint."""
+    take_back = Lane._take_back
+
+    async def late(lane: Lane) -> None:
+        await lane._tools.settler.flush()
+        await asyncio.to_thread(execute, database_url, "UPDATE lane SET fence = fence + 1")
+        await take_back(lane)
+
+    monkeypatch.setattr(Lane, "_take_back", late)
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*cards(20))
+        receiver.reply = lambda _call: (400, {}, b"")
+        site.turn()
+        assert set(site.states()) == {"REFUSED"}

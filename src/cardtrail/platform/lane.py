@@ -414,6 +414,8 @@ class Lane:
 
         def work(tx: Transaction) -> None:
             tx.one("lock_counter", issuer_id=self.lease.key[0])  # no newer picture comes meanwhile
+            if tx.one("lock_lane", **self._where) != (self.lease.fence,):
+                return  # whoever has the lane now may have withheld all, and would not look again
             if self.endpoint.config.mode is Mode.NEWEST:
                 tx.each("supersede_refused", rows)
             tx.each("unrefuse", rows)
