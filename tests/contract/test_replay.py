@@ -13,9 +13,10 @@ from cardtrail.platform.chore import do_chore
 from cardtrail.platform.endpoint import Mode
 from cardtrail.platform.ledger import Ledger, Selection
 from cardtrail.platform.outbox import NotificationState
+from cardtrail.platform.prune import Prune
 from cardtrail.platform.replay import Replay, Replayed
 from tests.contract.test_interleaving import interleave
-from tests.delivering import Delivering, delivering
+from tests.delivering import DAY, Delivering, delivering
 from tests.desk import NOW, desk, execute
 from tests.serving import ISSUER
 
@@ -217,3 +218,37 @@ def test_a_row_that_waits_again_meanwhile_does_not_take_the_place_of_others(data
         told = site.desk.transact(lambda tx: step.again(tx, entries, exact=False, dry_run=False))
         assert told == Replayed(1, 0)
         assert site.states() == ["PENDING", "REFUSED"]
+
+
+def test_what_was_delivered_so_long_ago_that_it_is_forgotten_counts_as_attempted(database_url: str) -> None:
+    """Was a bug: after the retention of what was delivered, everything older was sent again."""
+    with delivering(database_url) as site:
+        site.listening()
+        site.order("old")
+        site.settle()
+        site.later(40 * DAY)
+        site.order("new")
+        while site.desk.run(Prune(site.desk.db, site.wall, 30, 400).run_once()):
+            pass
+        assert [note.card_id for note in site.notes()] == ["new"]
+        execute(database_url, "DELETE FROM notification")
+        replay = Replay(site.desk.db, site.wall, 30)
+        assert site.desk.run(replay.run_never_attempted(ISSUER, "one")) == Replayed(1, 1)
+        assert [note.card_id for note in site.notes()] == ["new"]
+        site.add(NOWHERE, "later")  # of this one nothing can have been forgotten
+        assert site.desk.run(replay.run_never_attempted(ISSUER, "later", dry_run=True)) == Replayed(2, 2)
+
+
+def test_what_is_not_about_production_can_be_replayed_too(database_url: str) -> None:
+    """An operation that has no details of an order's stage, as the outcome of a change request may come."""
+    with delivering(database_url) as site:
+        site.add(NOWHERE)
+        site.order("a")
+        picture = '{"operationId":"op-x","operation":"UPDATE_ORDER","status":"FAILED","cardId":"a"}'
+        execute(
+            database_url,
+            f"INSERT INTO operation VALUES ('{ISSUER}', 'a', 2, 'op-x', 1, 99, NULL, {NOW}, NULL, CAST('{picture}' AS "  # noqa: S608 - our own
+            f"{'BLOB' if database_url.startswith('sqlite') else 'BYTEA'}), 80, '')",
+        )
+        replay = Replay(site.desk.db, site.wall)
+        assert site.desk.run(replay.run_never_attempted(ISSUER, "one")) == Replayed(2, 1, 1)

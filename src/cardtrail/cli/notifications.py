@@ -21,6 +21,7 @@ from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.replay import Replay, Replayed
 from cardtrail.platform.request import checked_issuer
 from cardtrail.platform.resend import resend
+from cardtrail.platform.settings import settings_of
 
 notifications_app = App(name="notifications", help="See what was sent, what was not and why, and send it again.")
 
@@ -134,7 +135,10 @@ def replay(issuer_id: str, *, which: Which = ANY, how: How = AS_USUAL, where: Ke
 
     async def work(db: Database) -> Replayed:
         endpoints = Endpoints(db, box_of(where.secret_key_file, where.database), wall_clock)
-        return await resend(Replay(db, wall_clock), endpoints, issuer_id, wish)
+        settled_days = settings_of(
+            {}
+        ).settled_days  # of the service: what it forgets cannot be told from what it never sent
+        return await resend(Replay(db, wall_clock, settled_days), endpoints, issuer_id, wish)
 
     replayed = with_store(where, work)
     if where.as_json:

@@ -77,7 +77,7 @@ class Platform:
         self.endpoints = Endpoints(self.db, box, wall_clock)
         self.egress = egress_of(settings)
         self.ledger = Ledger(self.db)
-        self.replay = Replay(self.db, wall_clock)
+        self.replay = Replay(self.db, wall_clock, settings.settled_days)
         self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
         self.ingest.on_commit = self.deliverer.wake
         self.health = Health(self.db, self.metrics, wall_clock)

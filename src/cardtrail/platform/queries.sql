@@ -654,7 +654,7 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 
 -- name: orders_after
 -- An issuer's orders by their newest change.
-SELECT change_no, card_id, operation_id, sequence, picture, strict_length FROM operation
+SELECT change_no, card_id, operation_id, sequence, picture, strict_length, changed_at FROM operation
 WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
 
 -- ── retention ──

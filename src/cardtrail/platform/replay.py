@@ -13,6 +13,7 @@ from cardtrail.errors import Conflict, InputError, NotFound
 from cardtrail.platform.endpoint import EndpointState
 from cardtrail.platform.ledger import OPEN, Entry, Selection, entries_of
 from cardtrail.platform.outbox import EXACT, REPLAY, NotificationState, OrderKey, Rule, config_of, new_ids
+from cardtrail.platform.sweep import DAY
 
 STEP = 500
 """Most notifications or orders of one transaction."""
@@ -40,11 +41,15 @@ class Replayed(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Replay:
-    """Sends again. `clock` gives process time in µs."""
+    """Sends again. `clock` gives process time in µs; `settled_days`: how long what was delivered is kept, 0 for ever.
 
-    def __init__(self, db: Database, clock: Callable[[], int]) -> None:
+    Of an order that has not changed for longer nobody knows whether it was sent, so it counts as sent.
+    """
+
+    def __init__(self, db: Database, clock: Callable[[], int], settled_days: int = 0) -> None:
         self._db = db
         self._clock = clock
+        self._settled = settled_days * DAY
 
     async def run(
         self, issuer_id: str, selection: Selection, *, exact: bool = False, dry_run: bool = False
@@ -88,6 +93,7 @@ class Replay:
             step = _Step(issuer_id, await self._rules(issuer_id, endpoint_id), set(), self._clock())
             if not step.is_enabled(endpoint_id):
                 raise Conflict(f"endpoint {endpoint_id} is disabled; enable it first")
+            step.known_since = await self._known_since(issuer_id, endpoint_id)
             found, since = await self._missing(step, endpoint_id, since, dry_run=dry_run)
             total += found
             if not since:
@@ -99,6 +105,12 @@ class Replay:
         if dry_run or not found.matched:  # most orders were sent: no lock to see that
             return found, last
         return await self._db.transact(lambda tx: step.missing(tx, endpoint_id, since, dry_run=False))
+
+    async def _known_since(self, issuer_id: str, endpoint_id: str) -> int:
+        """Return since when all that was sent to an endpoint is known, µs; 0 where nothing can be forgotten yet."""
+        row = await self._db.read(lambda tx: tx.one("find_endpoint", issuer_id=issuer_id, endpoint_id=endpoint_id))
+        since = self._clock() - self._settled
+        return since if self._settled and row is not None and row[7] < since else 0
 
     async def _rules(self, issuer_id: str, endpoint_id: str) -> dict[str, Rule]:
         rows = await self._db.read(lambda tx: tx.each("endpoints_of_issuers", [(issuer_id,)]))
@@ -120,6 +132,7 @@ class _Step:
         self.seen = seen
         self.chosen: set[OrderKey] = set()
         self.now = now
+        self.known_since = 0
 
     def again(self, tx: Transaction, entries: Sequence[Entry], *, exact: bool, dry_run: bool) -> Replayed:
         """Send these rows again; return what came of it."""
@@ -156,10 +169,12 @@ class _Step:
         """Tell whether an endpoint is sent to."""
         return endpoint_id in self.rules and self.rules[endpoint_id].state is EndpointState.ENABLED
 
-    def _is_missing(self, order: Row, sent: Iterable[Row], endpoint_id: str) -> bool:
+    def _is_missing(self, order: Row, sent: Sequence[Row], endpoint_id: str) -> bool:
+        if any(row[8] for row in sent) or (not sent and order[6] < self.known_since):
+            return False
         picture = msgspec.json.decode(bytes(order[4]))
-        wants = self.rules[endpoint_id].config.wants(picture["operation"], picture["details"]["status"])
-        return wants and not any(row[8] for row in sent)
+        stage = picture.get("details", {}).get("status", "")
+        return self.rules[endpoint_id].config.wants(picture["operation"], stage)
 
     def _exactly(self, tx: Transaction, entries: Sequence[Entry], *, dry_run: bool) -> Replayed:
         for entry in entries:
@@ -218,7 +233,7 @@ class _Step:
     def _add(self, tx: Transaction, endpoint_id: str, orders: Sequence[Row]) -> None:
         new_id = new_ids(self.now)
         rows = []
-        for _, card_id, operation_id, sequence, picture, strict_length in orders:
+        for _, card_id, operation_id, sequence, picture, strict_length, _ in orders:
             operation = msgspec.json.decode(bytes(picture))["operation"]
             rows.append((
                 self.issuer_id, new_id(), endpoint_id, card_id, operation_id, operation, sequence,
