@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from cardtrail.db import Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.audit import list_audit
+from cardtrail.platform.circuit import MAX_ASKED
 from cardtrail.platform.endpoint import EndpointState, Secrets, Signing
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lane import Lane
@@ -412,7 +413,7 @@ def test_one_bad_message_does_not_keep_a_circuit_open(database_url: str) -> None
         site.settle()
         assert site.lane()["probe_at"] is not None
         receiver.reply = refusing("bad")
-        site.settle_for(HOUR, 10 * MINUTE)
+        site.settle_for(4 * HOUR, 10 * MINUTE)
         assert [(note.card_id, note.state) for note in sorted(site.notes(), key=lambda each: each.card_id)] == [
             ("bad", "REFUSED"), ("fine", "DELIVERED"), ("good", "DELIVERED"),
         ]  # fmt: skip
@@ -1425,6 +1426,87 @@ def test_when_an_endpoint_is_back_everything_is_due_at_once(database_url: str) -
         site.settle()
         assert max(note.due_at for note in site.notes()) > site.desk.now + 20 * HOUR
         receiver.reply = lambda _call: OK
-        site.later(10 * SECOND)
+        site.later(MAX_ASKED)
         site.settle()
         assert set(site.states()) == {"DELIVERED"}
+
+
+def test_a_receiver_that_asks_for_time_is_not_probed_before(database_url: str) -> None:
+    """Was a bug: it was asked again after 5 seconds."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*cards(10))
+        receiver.reply = lambda _call: (429, {"retry-after": "600"}, b"")
+        site.settle()
+        assert (receiver.arrived, site.lane()["failures"]) == (5, 5)
+        for _ in range(3):
+            asked = receiver.arrived
+            site.settle_for(500 * SECOND, 100 * SECOND)
+            assert receiver.arrived == asked
+            site.later(100 * SECOND)
+            site.settle()
+            assert receiver.arrived == asked + 1
+
+
+def test_what_a_broken_receiver_refused_does_not_come_back_behind_a_newer_picture(database_url: str) -> None:
+    """Was a bug: it went out after the newer one, which to a strict endpoint made it look new."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*(f"card-{n:02}" for n in range(25)))
+
+        async def refuse(_call: Received) -> Reply:
+            if receiver.arrived == 10:
+                await site.processes[0].deliverer._settler.flush()
+                site.later(1)  # so that its id is the later one
+                assert await site.desk.take(event("prepared", "card-00", hours=1)) == ["accepted"]
+            return 400, {}, b""
+
+        receiver.reply = refuse
+        site.turn()
+        assert site.lane()["probe_at"] is not None
+        assert [note.state for note in site.notes() if note.card_id == "card-00"] == ["SUPERSEDED", "PENDING"]
+        assert set(site.states()) == {"SUPERSEDED", "PENDING"}
+        receiver.reply = lambda _call: OK
+        site.settle_for(MINUTE, 10 * SECOND)
+        assert [each["cardtrail"]["sequence"] for each in receiver.delivered if each["cardId"] == "card-00"] == [2]
+        assert set(site.states()) == {"SUPERSEDED", "DELIVERED"}
+
+
+def test_an_endpoint_that_comes_and_goes_makes_nothing_dead_in_an_hour(database_url: str) -> None:
+    """Was a bug: each time it came back all waits were cut short, and every try counted as one of three days."""
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order("bad")
+        for n in range(20):
+            receiver.reply = lambda _call: (503, {}, b"")
+            site.order(*(f"card-{n}-{m}" for m in range(5)))
+            site.settle()
+            assert site.lane()["probe_at"] is not None
+            receiver.reply = lambda call: (503, {}, b"") if call.operations[0]["cardId"] == "bad" else OK
+            site.later(3 * MINUTE)
+            site.settle()
+            assert site.lane()["probe_at"] is None
+        states = {note.card_id: note.state for note in site.notes()}
+        assert states.pop("bad") == "PENDING"
+        assert set(states.values()) == {"DELIVERED"}
+        receiver.reply = lambda _call: OK
+        site.settle_for(12 * HOUR, HOUR)
+        assert set(site.states()) == {"DELIVERED"}
+
+
+def test_who_has_lost_the_lane_takes_nothing_back(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Was a bug: it waited again, for ever where whoever has the lane had just withheld all for a disabled endpoint."""
+    take_back = Lane._take_back
+
+    async def late(lane: Lane) -> None:
+        await lane._tools.settler.flush()
+        await asyncio.to_thread(execute, database_url, "UPDATE lane SET fence = fence + 1")
+        await take_back(lane)
+
+    monkeypatch.setattr(Lane, "_take_back", late)
+    with delivering(database_url) as site:
+        receiver = site.listening(concurrency=1)
+        site.order(*cards(20))
+        receiver.reply = lambda _call: (400, {}, b"")
+        site.turn()
+        assert set(site.states()) == {"REFUSED"}

@@ -475,6 +475,18 @@ def test_an_update_keeps_the_secrets_that_are_not_given(database_url: str) -> No
         assert receiver.secret == secrets.signing[0].value
 
 
+def test_a_client_secret_is_not_kept_for_another_token_endpoint(database_url: str) -> None:
+    """Was a hole: whoever changed the token URL had the secret sent to an address of their own."""
+    with delivering(database_url) as site:
+        site.listening(given=Secrets(client_secret="hush"), oauth=OAuth("https://issuer.example/token", "me"))
+        elsewhere = OAuth("https://elsewhere.example/token", "me")
+        with pytest.raises(InputError, match=r"oauth\.clientSecret"):
+            site.configure(oauth=elsewhere)
+        site.configure(oauth=OAuth("https://issuer.example/token", "me", "scope"))
+        _, secrets = site.desk.run(site.endpoints.find_with_secrets(ISSUER, "one"))
+        assert secrets.client_secret == "hush"
+
+
 def test_a_heartbeat_that_is_configured_later_begins_then_and_ends_when_it_is_taken_away(database_url: str) -> None:
     with delivering(database_url) as site:
         site.add(NOWHERE)

@@ -3,7 +3,6 @@
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from itertools import pairwise
 
 import msgspec
 import pytest
@@ -24,7 +23,7 @@ from cardtrail.core.schedule import (
 )
 from cardtrail.errors import InputError, Unauthorized
 from cardtrail.protocol.cursor import MAX_CURSOR, MAX_NUMBER, Cursor, decode_cursor, encode_cursor
-from cardtrail.protocol.envelope import body_of, halves, packed, webhook_id_of
+from cardtrail.protocol.envelope import body_of, halves, webhook_id_of
 from cardtrail.protocol.signature import (
     ID,
     LENGTHS,
@@ -154,18 +153,6 @@ def test_two_calls_share_an_id_only_if_they_carry_the_same(
         assert ids[0] == ids[1]
     elif one[1] != two[1]:
         assert ids[0] != ids[1]
-
-
-@given(st.lists(pictures, max_size=30), st.integers(1, 12), st.integers(0, 600))
-def test_packing_loses_nothing_and_keeps_to_both_limits(parts: list[bytes], most: int, max_bytes: int) -> None:
-    groups = list(packed(parts, most, max_bytes))
-    assert [part for group in groups for part in group] == parts
-    mark = "x" * MAX_CURSOR
-    for group in groups:
-        assert 1 <= len(group) <= most
-        assert len(group) == 1 or len(body_of(group, mark)) <= max_bytes
-    for group, after in pairwise(groups):
-        assert len(group) == most or len(body_of([*group, after[0]], mark)) > max_bytes
 
 
 @given(st.sets(st.integers(0, 40)), st.integers(1, 41))

@@ -21,6 +21,7 @@ from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.replay import Replay, Replayed
 from cardtrail.platform.request import checked_issuer
 from cardtrail.platform.resend import resend
+from cardtrail.platform.settings import settings_of
 
 notifications_app = App(name="notifications", help="See what was sent, what was not and why, and send it again.")
 
@@ -114,7 +115,7 @@ def show(issuer_id: str, notification_id: str, *, where: Where = HERE) -> None:
         print_json(members)
         return
     del members["attemptLog"], members["operationCarried"]
-    print_all(grid_of(members), "", _attempt_table(attempts) if attempts else "never sent", "")
+    print_all(grid_of(members), "", _attempt_table(attempts) if attempts else _unseen(entry), "")
     sys.stdout.write(msgspec.json.format(picture, indent=2).decode() + "\n")
 
 
@@ -134,7 +135,10 @@ def replay(issuer_id: str, *, which: Which = ANY, how: How = AS_USUAL, where: Ke
 
     async def work(db: Database) -> Replayed:
         endpoints = Endpoints(db, box_of(where.secret_key_file, where.database), wall_clock)
-        return await resend(Replay(db, wall_clock), endpoints, issuer_id, wish)
+        settled_days = settings_of(
+            {}
+        ).settled_days  # of the service: what it forgets cannot be told from what it never sent
+        return await resend(Replay(db, wall_clock, settled_days), endpoints, issuer_id, wish)
 
     replayed = with_store(where, work)
     if where.as_json:
@@ -166,6 +170,11 @@ def _entry_table(entries: list[Entry]) -> Table:
             entry.state, str(entry.attempts), when(entry.due_at if is_waiting else entry.settled_at),
         )  # fmt: skip
     return table
+
+
+def _unseen(entry: Entry) -> str:
+    """Say why there is no attempt to see."""
+    return "it was sent, but so long ago that its attempts are no longer kept" if entry.attempt_ids else "never sent"
 
 
 def _attempt_table(attempts: list[Attempt]) -> Table:

@@ -77,11 +77,12 @@ class Platform:
         self.endpoints = Endpoints(self.db, box, wall_clock)
         self.egress = egress_of(settings)
         self.ledger = Ledger(self.db)
-        self.replay = Replay(self.db, wall_clock)
+        self.replay = Replay(self.db, wall_clock, settings.settled_days)
         self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
         self.ingest.on_commit = self.deliverer.wake
         self.health = Health(self.db, self.metrics, wall_clock)
         self._loops: list[asyncio.Task[None]] = []
+        self._delivering: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
@@ -99,13 +100,16 @@ class Platform:
             asyncio.create_task(_run(self.tokens.run_once, 60.0)),
         ]
         if self.settings.deliver:
-            self._loops.append(asyncio.create_task(self.deliverer.run()))
+            self._delivering = asyncio.create_task(self.deliverer.run())
 
     async def stop(self) -> None:
         """Finish what was accepted for recording and what is being sent, then close."""
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._delivering is not None:  # not cut off: it may be leasing lanes
+            self.deliverer.end()
+            await self._delivering
         await self.deliverer.stop()
         await self.egress.close()
         await self.feed.stop()

@@ -15,6 +15,8 @@ GIVE_UP = 5 * 86_400_000_000
 """How long an endpoint may fail without a success before it is disabled, µs."""
 MIN_FAILURES = 50
 """Failed calls in a row without which an endpoint is not given up."""
+MAX_ASKED = GIVE_UP // MIN_FAILURES
+"""Longest time, µs, for which an endpoint is not even probed because it asks for it: or it would never be given up."""
 LAPSE = 3_600_000_000
 """When a probe comes so much later than it should, µs, nobody tried meanwhile, and that time does not count."""
 
@@ -63,8 +65,8 @@ class Circuit:
         self.window = min(self.limit, self.window * 2)
         return closed
 
-    def fail(self, now: int) -> bool:
-        """Note a failed call; return whether it opened the circuit."""
+    def fail(self, now: int, asked: int = 0) -> bool:
+        """Note a failed call, whose answer asked for so much time (µs); return whether it opened the circuit."""
         was_open = self.is_open
         self.failures += 1
         self.failing_since = self.failing_since if self.failing_since is not None else now
@@ -73,14 +75,14 @@ class Circuit:
         self.window = max(1, self.window // 2)
         self.changed = True
         if was_open or self.failures >= THRESHOLD:
-            self.open(now)
+            self.open(now, asked)
         return self.is_open and not was_open
 
-    def open(self, now: int) -> None:
-        """Send nothing but probes from now on."""
+    def open(self, now: int, asked: int = 0) -> None:
+        """Send nothing but probes from now on, the first one not before the time that was `asked` for (µs)."""
         self.failures = max(self.failures, THRESHOLD)
         self.failing_since = self.failing_since if self.failing_since is not None else now
-        self.probe_at = now + self._probe_after(self.failures - THRESHOLD)
+        self.probe_at = now + max(self._probe_after(self.failures - THRESHOLD), min(asked, MAX_ASKED))
         self.window = 1
         self.changed = True
 

@@ -23,6 +23,8 @@ from cardtrail.platform.settle import Settler
 
 LOOK_SECONDS = 0.02
 """Shortest pause between two looks for work."""
+LOOK_LEAST = 0.002
+"""Shortest pause between two looks that ingest asks for, seconds: what is committed meanwhile is found by one."""
 LOOK_SHARE = 10
 """A look may take no more than this part of the time: the pause is so many times as long as the look was."""
 MAX_PAUSE = 0.25
@@ -195,6 +197,7 @@ class Deliverer:
         while not self._stopping:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause)
+            await asyncio.sleep(max(0.0, looked_at + LOOK_LEAST - self._tools.monotonic()))
             began = self._tools.monotonic()
             try:
                 if not (self._woken.is_set() or moved() or began - looked_at > MAX_PAUSE):

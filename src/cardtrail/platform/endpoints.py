@@ -101,6 +101,8 @@ class Endpoints:
         def renewed(before: Endpoint, kept: Secrets) -> tuple[Endpoint, Secrets]:
             told = {name: value for name, value in msgspec.structs.asdict(given).items() if value or name in dropped}
             changed = msgspec.structs.replace(kept, **told)
+            if not given.client_secret and _token_url_of(before) not in (None, _token_url_of(endpoint)):
+                changed = msgspec.structs.replace(changed, client_secret="")  # it was not given for that address
             if before.config.signing is not endpoint.config.signing:
                 raise InputError("signing", "is changed by rotating the secret", "FIELD_INVALID_VALUE")
             after = msgspec.structs.replace(before, config=endpoint.config)
@@ -188,6 +190,10 @@ def _new_signing(kind: Signing) -> tuple[Secret, ...]:
     if kind is Signing.NONE:
         return ()
     return (Secret(new_secret(secrets.token_bytes(32)) if kind is Signing.V1 else new_key(secrets.token_bytes(SEED))),)
+
+
+def _token_url_of(endpoint: Endpoint) -> str | None:
+    return endpoint.config.oauth.token_url if endpoint.config.oauth is not None else None
 
 
 def _fitting(endpoint: Endpoint, secret: Secrets) -> Secrets:

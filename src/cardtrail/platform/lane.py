@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from cardtrail.core.schedule import next_due
-from cardtrail.db import Database, Row
+from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.call import NOT_SENT, Caller, Message, Verdict, verdict_of
@@ -20,7 +20,7 @@ from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
 from cardtrail.platform.claims import Claims
 from cardtrail.platform.egress import Egress
-from cardtrail.platform.endpoint import Endpoint, EndpointState, Secrets
+from cardtrail.platform.endpoint import Endpoint, EndpointState, Mode, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
 from cardtrail.platform.limit import Bucket
@@ -280,14 +280,14 @@ class Lane:
             await self._settle([message], answer, (lambda _: refused) if probe is Probe.LAST else _put_back(now))
             if probe is not None:
                 self._refused[message.operation_id] = message
-                await self._fail_probe(now)
+                await self._fail_probe(now, answer)
             return
         await self._settle([message], answer, lambda _: refused)
         self._refused[message.operation_id] = message
         if len(self._refused) >= REFUSALS:
             self._taken_back += self._refused.values()
             self._refused = {}
-            self._circuit.open(now)
+            self._circuit.open(now, _asked(answer))
             _log.warning("circuit_opened", why=f"{REFUSALS} orders refused in a row", **self._where)
 
     async def _failed(self, batch: Sequence[Message], answer: Answer, probe: Probe | None) -> None:
@@ -296,7 +296,7 @@ class Lane:
         if self._circuit.is_open:
             await self._settle(batch, answer, _put_back(now))
             if probe is not None:  # or the circuit opened while this call was under way, and knows enough
-                await self._fail_probe(now)
+                await self._fail_probe(now, answer)
             return
 
         seed = pace.chance()  # one for all, so that they are tried again as the same set
@@ -307,13 +307,13 @@ class Lane:
                 return NotificationState.DEAD.value, now, message.due_at, message.attempts + 1
             return NotificationState.PENDING.value, None, due, message.attempts + 1
 
-        if self._circuit.fail(now):
+        if self._circuit.fail(now, _asked(answer)):
             _log.warning("circuit_opened", why=answer.failure or answer.status, **self._where)
         await self._settle(batch, answer, row)
 
-    async def _fail_probe(self, now: int) -> None:
+    async def _fail_probe(self, now: int, answer: Answer) -> None:
         """Make the next probe later; after days of that the endpoint is given up."""
-        self._circuit.fail(now)
+        self._circuit.fail(now, _asked(answer))
         if self._circuit.is_hopeless(now):
             await self._disable("no call has succeeded for 5 days")
 
@@ -411,7 +411,16 @@ class Lane:
         await self._tools.settler.flush()
         now = self._tools.wall()
         rows = sorted((self.lease.key[0], each.notification_id, each.round, now) for each in self._taken_back)
-        await self._tools.db.transact(lambda tx: tx.each("unrefuse", rows))
+
+        def work(tx: Transaction) -> None:
+            tx.one("lock_counter", issuer_id=self.lease.key[0])  # no newer picture comes meanwhile
+            if tx.one("lock_lane", **self._where) != (self.lease.fence,):
+                return  # whoever has the lane now may have withheld all, and would not look again
+            if self.endpoint.config.mode is Mode.NEWEST:
+                tx.each("supersede_refused", rows)
+            tx.each("unrefuse", rows)
+
+        await self._tools.db.transact(work)
         self._taken_back = []
 
     async def _save(self) -> None:
@@ -427,6 +436,11 @@ class Lane:
                 fence=self.lease.fence, **self._where,
             ))  # fmt: skip
             circuit.changed = False
+
+
+def _asked(answer: Answer) -> int:
+    """Return for how long a receiver wants to be left alone, µs."""
+    return (answer.retry_after or 0) * 1_000_000
 
 
 def _uncounted(message: Message) -> Fate:

@@ -14,8 +14,11 @@ from cardtrail.db import Database, Row, Transaction
 LaneKey = tuple[str, str]
 """Issuer id, endpoint id."""
 SECOND = 1_000_000
-MAX_LOOK = 500
-"""Most lanes with work that one look lists."""
+MAX_SECONDS = 300.0
+"""Longest lease that any process takes, whatever its settings. One that ends later is from before a clock jumped."""
+MAX_LOOK = 2_000
+"""Most lanes with work that one look lists: more than a process holds, or its own would hide those that nobody has."""
+_FAR = round(MAX_SECONDS * SECOND)
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -49,9 +52,7 @@ class Leases:
 
         def work(tx: Transaction) -> list[Row]:
             clock = _clock(tx)
-            return tx.all(
-                "lanes_with_work", me=self.holder, clock=clock, too_far=clock + 2 * self._span, now=now, most=MAX_LOOK
-            )
+            return tx.all("lanes_with_work", me=self.holder, clock=clock, too_far=clock + _FAR, now=now, most=MAX_LOOK)
 
         rows = await self._db.read(work)
         return [Work((row[0], row[1]), bool(row[2]), row[3]) for row in rows]
@@ -67,7 +68,7 @@ class Leases:
 
         def work(tx: Transaction) -> list[Row]:
             clock = _clock(tx)
-            tail = (self.holder, clock, clock + 2 * self._span, clock + self._span)
+            tail = (self.holder, clock, clock + _FAR, clock + self._span)
             return tx.each("acquire_lanes", [(*key, *tail) for key in sorted(keys)])
 
         rows = await self._db.transact(work)

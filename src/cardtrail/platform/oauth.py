@@ -102,7 +102,7 @@ def _token_of(answer: Answer) -> tuple[str, float] | None:
     try:
         found = msgspec.json.decode(answer.body, type=_TokenIn)
         seconds = float(found.expires_in if found.expires_in is not None else DEFAULT_SECONDS)
-    except (msgspec.DecodeError, ValueError, UnicodeDecodeError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
     if not 0 < len(found.access_token) <= MAX_TOKEN or not found.access_token.isprintable() or not seconds > 0:
         return None

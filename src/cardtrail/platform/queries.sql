@@ -375,6 +375,20 @@ FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint) AS 
 WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
     AND notification.round = v.round AND notification.state = 'REFUSED';
 
+-- name: supersede_refused
+-- Of what is to be tried again, what has a newer picture on its way, or there already, is not.
+UPDATE notification SET state = 'SUPERSEDED', settled_at = v.now
+FROM rows(issuer_id text, notification_id text, round bigint, now bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
+    AND notification.round = v.round AND notification.state = 'REFUSED'
+    AND EXISTS (
+        SELECT 1 FROM notification AS n
+        INDEXED BY notification_order -- sqlite
+        WHERE n.issuer_id = notification.issuer_id AND n.card_id = notification.card_id
+            AND n.operation_id = notification.operation_id AND n.endpoint_id = notification.endpoint_id
+            AND n.sequence > notification.sequence AND n.state IN ('PENDING', 'WITHHELD', 'DELIVERED') AND n.lot < 2
+    );
+
 -- name: withhold
 -- Some of what waits for an endpoint that is disabled is withheld, but for what ends meanwhile; the answer lists them.
 UPDATE notification SET state = 'WITHHELD', lot = 0 WHERE state = 'PENDING' AND (issuer_id, notification_id) IN (
@@ -397,8 +411,9 @@ UPDATE notification SET state = 'PENDING', due_at = v.due_at FROM rows(issuer_id
 WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id AND notification.state = 'WITHHELD';
 
 -- name: hasten
--- An endpoint takes messages again: some of what waits for a later try is due now; the answer lists them.
-UPDATE notification SET due_at = :now WHERE state = 'PENDING' AND (issuer_id, notification_id) IN (
+-- An endpoint takes messages again: some of what waits for a later try is due now, and the try whose wait is cut short counts no longer; the answer lists them.
+UPDATE notification SET due_at = :now, attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END
+WHERE state = 'PENDING' AND due_at > :now AND (issuer_id, notification_id) IN (
     SELECT n.issuer_id, n.notification_id FROM notification AS n
     WHERE n.issuer_id = :issuer_id AND n.endpoint_id = :endpoint_id AND n.state = 'PENDING' AND n.lot = :lot AND n.due_at > :now
     ORDER BY n.due_at, n.notification_id LIMIT :most
@@ -614,12 +629,12 @@ SELECT o.operation_id, o.sequence, o.picture, o.strict_length FROM rows(issuer_i
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
 
 -- name: requeue
--- Send these again: the newest picture in the place of the one that is stored.
+-- Send these again: the newest picture in the place of the one that is stored, also where that was to go out exactly.
 UPDATE notification SET state = 'PENDING', lot = 1, round = notification.round + 1, attempts = 0, due_at = v.due_at, settled_at = NULL,
     sequence = v.sequence, picture = v.picture, strict_length = v.strict_length
 FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint, sequence bigint, picture bytea, strict_length bigint) AS v
 WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
-    AND notification.round = v.round AND notification.state <> 'PENDING'
+    AND notification.round = v.round AND (notification.state <> 'PENDING' OR notification.lot = 2)
 RETURNING notification.notification_id;
 
 -- name: requeue_exactly
@@ -639,7 +654,7 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 
 -- name: orders_after
 -- An issuer's orders by their newest change.
-SELECT change_no, card_id, operation_id, sequence, picture, strict_length FROM operation
+SELECT change_no, card_id, operation_id, sequence, picture, strict_length, changed_at FROM operation
 WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
 
 -- ── retention ──

@@ -1,10 +1,10 @@
-"""Envelopes: what one call to an endpoint carries, its body, its id, and how many pictures fit. Contract section 7."""
+"""Envelopes: what one call to an endpoint carries: its body and its id. Contract section 7."""
 
 import hashlib
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -54,24 +54,6 @@ def webhook_id_of(endpoint_id: str, names: Sequence[str], *, strict: bool) -> st
     content = msgspec.json.encode((endpoint_id, names, strict))
     digest = hashlib.blake2b(content, digest_size=_DIGEST).digest()
     return GROUP + urlsafe_b64encode(digest).decode()
-
-
-def packed(items: Sequence[T], most: int, max_bytes: int, size_of: Callable[[Any], int] = len) -> Iterator[Sequence[T]]:
-    """Yield the items in order, in groups of at most `most` whose body has at most `max_bytes` bytes.
-
-    `size_of` gives the bytes of an item's picture. One that is too large goes alone, and the receiver decides.
-    """
-    if most < 1:
-        raise ValueError(f"a group of at least one expected, not {most}")
-    start, size = 0, FRAME
-    for at, item in enumerate(items):
-        more = size_of(item) + 1
-        if at > start and (at - start == most or size + more > max_bytes):
-            yield items[start:at]
-            start, size = at, FRAME
-        size += more
-    if items:
-        yield items[start:]
 
 
 def halves(items: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:

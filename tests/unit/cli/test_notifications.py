@@ -17,7 +17,7 @@ from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.store import open_store
 from tests.background import receiving
-from tests.desk import desk
+from tests.desk import desk, execute
 from tests.events import event
 from tests.receiver import Receiver
 from tests.serving import ISSUER, OTHER_ISSUER
@@ -84,6 +84,10 @@ def test_what_was_sent_and_what_was_not_is_listed_and_shown_with_its_attempts(of
     assert "never sent" in office.shell.run("notifications", "show", ISSUER, entries[2]["notificationId"])
     [attempt] = office.shell.json("notifications", "show", ISSUER, first)["attemptLog"]
     assert (attempt["httpStatus"], attempt["carried"]) == (400, 1)
+    execute(office.shell.url, "DELETE FROM attempt")  # as retention does, while what was refused is still kept
+    shown = office.shell.run("notifications", "show", ISSUER, first)
+    assert "never sent" not in shown
+    assert "no longer kept" in shown
 
 
 def test_a_list_says_where_it_goes_on(office: Office) -> None:

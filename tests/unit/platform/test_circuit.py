@@ -141,3 +141,13 @@ def test_whatever_happens_it_can_be_stored_and_keeps_within_its_limit(
         assert circuit.failing_since is None or circuit.failing_since <= now
         assert 1 <= circuit.window <= limit
         assert circuit.window == 1 or not circuit.is_open
+
+
+def test_a_probe_waits_for_as_long_as_the_receiver_asked_for() -> None:
+    """Was a bug: a receiver that answered 503 with Retry-After was probed every few seconds all the same."""
+    circuit = Circuit(0, None, None, 8, lambda _failures: 5)
+    for _ in range(THRESHOLD):
+        circuit.fail(1_000, asked=70)
+    assert circuit.probe_at == 1_070
+    circuit.fail(1_070, asked=3)
+    assert circuit.probe_at == 1_075

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cardtrail.platform.lease import SECOND, Lease, Leases
+from cardtrail.platform.app import MAX_DELIVERY_TIMEOUT
+from cardtrail.platform.deliver import MAX_LANES, MOST_NEW, lease_seconds
+from cardtrail.platform.lease import MAX_LOOK, MAX_SECONDS, SECOND, Lease, Leases
 from tests.delivering import Delivering, delivering
 from tests.desk import execute
 from tests.serving import ISSUER
@@ -100,7 +102,7 @@ def test_a_released_one_is_not_renewed(site: Delivering) -> None:
     assert site.desk.run(one.renew([mine])) == [mine]
 
 
-@pytest.mark.parametrize("jump", [-3 * SPAN, 3 * SPAN, 10 * 365 * 86_400.0], ids=["ahead", "back", "ten years back"])
+@pytest.mark.parametrize("jump", [-3 * SPAN, MAX_SECONDS, 10 * 365 * 86_400.0], ids=["ahead", "back", "ten years back"])
 def test_after_a_jump_of_the_databases_clock_a_dead_holders_lane_is_taken_over(site: Delivering, jump: float) -> None:
     """The clock jumps ahead: the lease has run out. It jumps back: the lease would end absurdly late."""
     one, two = leases(site), leases(site)
@@ -116,6 +118,15 @@ def test_a_small_step_of_the_databases_clock_takes_nothing_from_its_holder(site:
     for seconds in (SPAN / 2, -SPAN):
         shift(site, seconds)
         assert acquire(site, leases(site)) == []
+
+
+def test_a_process_with_shorter_calls_takes_nothing_from_one_with_longer_ones(site: Delivering) -> None:
+    """Was a bug: its own leases were its measure, so that both sent while a setting was being changed."""
+    [_] = acquire(site, leases(site))
+    hasty = Leases(site.desk.db, SPAN / 10, Clock())
+    assert acquire(site, hasty) == []
+    assert site.desk.run(hasty.look(site.desk.now)) == []
+    assert lease_seconds(MAX_DELIVERY_TIMEOUT) <= MAX_SECONDS
 
 
 def test_what_a_process_lost_sight_of_it_gets_again_at_once(site: Delivering) -> None:
@@ -149,3 +160,8 @@ def test_a_look_sees_what_is_due_and_what_is_to_be_moved(site: Delivering) -> No
     assert seen(now - 1_000_000) == [("one", True)]
     execute(site.desk.url, "UPDATE lane SET chore = 0")
     assert seen(now) == []
+
+
+def test_the_lanes_of_a_process_that_is_busy_with_all_it_can_hold_hide_no_other() -> None:
+    """Was a bug: 500 busy lanes were all that it saw."""
+    assert MAX_LOOK >= MAX_LANES + MOST_NEW

@@ -96,7 +96,7 @@ GARBAGE = [
     b'{"access_token":"t","expires_in":"soon"}', b'{"access_token":"t","expires_in":"nan"}',
     b'{"access_token":"t","expires_in":-1}', b'{"access_token":"t","expires_in":0}',
     b'{"access_token":"t","expires_in":[1]}', b'{"access_token":"' + b"t" * 20_000 + b'"}',
-    b"[" * 5_000,
+    b"[" * 5_000, b'{"x":' + b"[" * 60_000,
 ]  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""Envelopes: bodies byte for byte, which calls share an id, and how pictures are packed."""
+"""Envelopes: bodies byte for byte, and which calls share an id."""
 
 import msgspec
 import pytest
 
 from cardtrail.protocol.cursor import MAX_CURSOR, Cursor, encode_cursor
-from cardtrail.protocol.envelope import FRAME, body_of, halves, packed, webhook_id_of
+from cardtrail.protocol.envelope import FRAME, body_of, halves, webhook_id_of
 
 ONE, TWO = b'{"operationId":"op-1"}', b'{"operationId":"op-2"}'
 CURSOR = encode_cursor(Cursor("0123456789abcdef", "ISSUER0001", 42))
@@ -75,45 +75,6 @@ def test_a_call_needs_a_name() -> None:
 def test_a_heartbeat_is_named_by_its_second() -> None:
     one, two = (webhook_id_of(END, [f"heartbeat#{second}"], strict=False) for second in (1, 2))
     assert one != two
-
-
-# ── packing ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-TEN = [b"%010d" % number for number in range(10)]
-
-
-@pytest.mark.parametrize(
-    ("most", "max_bytes", "sizes"),
-    [
-        (1, 1_000, [1] * 10), (3, 1_000, [3, 3, 3, 1]), (5, 1_000, [5, 5]), (10, 1_000, [10]), (1_000, 1_000, [10]),
-        (1_000, FRAME + 33, [3, 3, 3, 1]), (1_000, FRAME + 32, [2] * 5), (2, FRAME + 33, [2] * 5),
-        (1_000, FRAME + 10, [1] * 10), (1_000, 1, [1] * 10), (1_000, FRAME + 110, [10]), (1_000, FRAME + 109, [9, 1]),
-    ],
-)  # fmt: skip
-def test_groups_are_full_by_number_or_by_bytes(most: int, max_bytes: int, sizes: list[int]) -> None:
-    groups = list(packed(TEN, most, max_bytes))
-    assert [len(group) for group in groups] == sizes
-    assert [item for group in groups for item in group] == TEN
-
-
-def test_a_picture_that_is_too_large_goes_alone() -> None:
-    items = [b"a", b"b", b"x" * 500, b"c", b"y" * 500, b"z" * 500, b"d"]
-    groups = [list(group) for group in packed(items, 100, FRAME + 100)]
-    assert groups == [[b"a", b"b"], [b"x" * 500], [b"c"], [b"y" * 500], [b"z" * 500], [b"d"]]
-
-
-def test_anything_that_has_a_size_is_packed() -> None:
-    rows = [("ntf_1", ONE), ("ntf_2", TWO), ("ntf_3", ONE)]
-    assert list(packed(rows, 2, 1_000, size_of=lambda row: len(row[1]))) == [rows[:2], rows[2:]]
-
-
-def test_nothing_makes_no_call() -> None:
-    assert list(packed([], 1, 1_000)) == []
-
-
-def test_no_group_can_be_empty() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        list(packed(TEN, 0, 1_000))
 
 
 def test_the_frame_holds_the_longest_mark() -> None:
