@@ -162,12 +162,15 @@ def _told(replayed: Replayed, *, dry_run: bool) -> str:
 
 
 def _entry_table(entries: list[Entry]) -> Table:
-    table = table_of("notification", "made (UTC)", "endpoint", "card", "step", "state", "tries", "ended or due (UTC)")
+    """Return a table that a narrow terminal has room for: its words stay whole, its names fold."""
+    table = table_of("notification", "endpoint", "card", "step", "state", "tries", "ended or due (UTC)")
+    for column in table.columns[3:6]:
+        column.no_wrap = True
     for entry in entries:
         is_waiting = entry.state is NotificationState.PENDING
         table.add_row(
-            entry.notification_id, when(entry.created_at), entry.endpoint_id, entry.card_id, str(entry.sequence),
-            entry.state, str(entry.attempts), when(entry.due_at if is_waiting else entry.settled_at),
+            entry.notification_id, entry.endpoint_id, entry.card_id, str(entry.sequence), entry.state,
+            str(entry.attempts), when(entry.due_at if is_waiting else entry.settled_at),
         )  # fmt: skip
     return table
 
