@@ -475,6 +475,17 @@ def test_an_update_keeps_the_secrets_that_are_not_given(database_url: str) -> No
         assert receiver.secret == secrets.signing[0].value
 
 
+def test_ingest_asks_for_no_look_where_nobody_has_endpoints(database_url: str) -> None:
+    with delivering(database_url) as site:
+        looks: list[str] = []
+        site.desk.ingest.on_commit = lambda: looks.append("asked")
+        site.order("a")
+        assert looks == []
+        site.add(NOWHERE)
+        site.order("b")
+        assert looks == ["asked"]
+
+
 def test_a_client_secret_is_not_kept_for_another_token_endpoint(database_url: str) -> None:
     """Was a hole: whoever changed the token URL had the secret sent to an address of their own."""
     with delivering(database_url) as site:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.platform.call import MAX_BODY, Message
+from cardtrail.platform.feed import position_of
 from cardtrail.platform.lease import LaneKey
 from cardtrail.platform.outbox import EXACT, LIVE, REPLAY
-from cardtrail.protocol.cursor import Cursor, encode_cursor
+from cardtrail.protocol.cursor import encode_cursor
 from cardtrail.protocol.envelope import FRAME
 
 MAX_READY = 1_000
@@ -99,7 +100,7 @@ class Claims:
 
     async def mark(self) -> str:
         """Return the issuer's high-water mark."""
-        return await self._db.read(lambda tx: _cursor_of(tx, self._key[0]))
+        return await self._db.read(lambda tx: _mark(tx, self._key[0]))
 
     async def _read(self, claim: Callable[[Transaction], list[Row]]) -> list[Row]:
         """Read what may be claimed: not what is in hand, nor what was when the read began and may have been settled."""
@@ -109,7 +110,7 @@ class Claims:
 
     def _claim(self, tx: Transaction, most: int) -> list[Row]:
         """Read on from where the last claim ended, and from the start where that gives nothing; replays come last."""
-        self.cursor = _cursor_of(tx, self._key[0])
+        self.cursor = _mark(tx, self._key[0])
         for place in dict.fromkeys((self._place, _START)):
             rows = self._claim_of_lot(tx, LIVE, place, most)
             if rows:
@@ -127,15 +128,12 @@ class Claims:
         return [row for row in rows if row[0] not in self._in_hand][:most]
 
     def _probes(self, tx: Transaction, most: int) -> list[Row]:
-        self.cursor = _cursor_of(tx, self._key[0])
+        self.cursor = _mark(tx, self._key[0])
         return tx.all("claim_probe", issuer_id=self._key[0], endpoint_id=self._key[1], most=most)
 
 
-def _cursor_of(tx: Transaction, issuer_id: str) -> str:
-    """Return the issuer's high-water mark."""
-    row = tx.one("high_water", issuer_id=issuer_id)
-    epoch, number = row if row is not None else ("", 0)
-    return encode_cursor(Cursor(epoch, issuer_id, number or 0))
+def _mark(tx: Transaction, issuer_id: str) -> str:
+    return encode_cursor(position_of(tx, issuer_id))
 
 
 def _message_of(row: Row) -> Message:

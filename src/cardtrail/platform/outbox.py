@@ -88,6 +88,11 @@ class Outbox:
         self._clock = clock
         self._rules: dict[str, tuple[str, tuple[Rule, ...]]] = {}
 
+    @property
+    def is_used(self) -> bool:
+        """Whether any issuer whose changes came through this process has endpoints."""
+        return bool(self._rules)
+
     def enqueue(self, tx: Transaction, changes: Sequence[Change], versions: Mapping[str, str]) -> int:
         """Enqueue each change for each endpoint that wants it; return how many rows were made.
 

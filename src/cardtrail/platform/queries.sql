@@ -274,11 +274,6 @@ WHERE state = 'RESERVED' AND reserved_at < :before ORDER BY reserved_at LIMIT 10
 SELECT operation_id, sequence, change_no, changed_at, sealed_at, picture FROM operation
 WHERE issuer_id = :issuer_id AND card_id = :card_id ORDER BY requested_at DESC, operation_id DESC LIMIT 1000;
 
--- name: changes_since
--- What changed after a change number, newest picture only, in the order of the changes.
-SELECT change_no, card_id, operation_id, sequence, etag FROM operation
-WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
-
 -- name: feed_position
 -- The epoch of the database, and an issuer's newest change number; none where nothing of it ever changed.
 SELECT m.value, (SELECT c.change_no FROM issuer_counter AS c WHERE c.issuer_id = :issuer_id)
@@ -337,10 +332,6 @@ ORDER BY due_at, notification_id LIMIT :most;
 SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
 ORDER BY lot, due_at, notification_id LIMIT :most;
-
--- name: high_water
--- The database's epoch and an issuer's newest change.
-SELECT (SELECT value FROM meta WHERE name = 'epoch'), (SELECT change_no FROM issuer_counter WHERE issuer_id = :issuer_id);
 
 -- name: add_attempts
 -- Write down calls and what came back.

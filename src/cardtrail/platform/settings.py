@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from cardtrail.core.schedule import SECOND, STEPS
 from cardtrail.errors import SettingError
 
 PREFIX = "CARDTRAIL_"
@@ -47,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Deliver notifications in this process too; any number of processes share the work."""
     delivery_timeout: int = 15
     """Longest call to an endpoint, seconds; a crashed process's endpoints are taken over after twice as long."""
-    delivery_steps: str = "5,30,120,600,1800,3600,7200,14400,28800,28800,28800,28800,28800,28800,28800,28800"
+    delivery_steps: str = ",".join(str(step // SECOND) for step in STEPS)
     """Waits before a notification is sent again, seconds; after the last try that fails it is dead."""
     egress_allow: str = ""
     """Networks that endpoints may be in although they are not public, as 10.0.0.0/8, separated by commas."""
@@ -73,10 +74,10 @@ def steps_of(text: str) -> tuple[int, ...]:
     """Return `delivery_steps` in µs. Raises SettingError."""
     parts = [part.strip() for part in text.split(",")]
     try:
-        steps = tuple(round(float(part) * 1_000_000) for part in parts)
+        steps = tuple(round(float(part) * SECOND) for part in parts)
     except (ValueError, OverflowError):
         steps = ()
-    if not 1 <= len(steps) <= MAX_STEPS or not all(0 < step <= MAX_STEP * 1_000_000 for step in steps):
+    if not 1 <= len(steps) <= MAX_STEPS or not all(0 < step <= MAX_STEP * SECOND for step in steps):
         raise SettingError(
             f"delivery_steps: 1 to {MAX_STEPS} waits in seconds, separated by commas, none over {MAX_STEP}"
         )
