@@ -124,13 +124,18 @@ def decode_batch(body: bytes) -> list[msgspec.Raw]:
     except msgspec.ValidationError as error:
         raise input_error_of(error) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        readable = _HALF_LETTER.sub(rb"\1\\u0000", body)
+        readable = without_half_letters(body)
         if readable != body:
             return decode_batch(readable)
-        raise ParsingError(_reason_of(error)) from None
+        raise ParsingError(reason_of(error)) from None
     if not 1 <= len(events) <= MAX_BATCH:
         raise InputError("events", f"1 to {MAX_BATCH} events, got {len(events)}", "FIELD_INVALID_VALUE")
     return events
+
+
+def without_half_letters(body: bytes) -> bytes:
+    """Return JSON with a NUL in place of each escape of half a letter, which no reader of JSON here would take."""
+    return _HALF_LETTER.sub(rb"\1\\u0000", body)
 
 
 def decode_event(raw: msgspec.Raw | bytes) -> EventIn:
@@ -143,7 +148,7 @@ def decode_event(raw: msgspec.Raw | bytes) -> EventIn:
     except msgspec.ValidationError as error:
         raise input_error_of(error) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ParsingError(_reason_of(error)) from None
+        raise ParsingError(reason_of(error)) from None
 
 
 def event_of(wire: EventIn, recorded_at: int = 0) -> Event:
@@ -175,7 +180,7 @@ def instant(moment: datetime, field: str = "occurredAt") -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _date(text: str | None, field: str) -> str | None:
+def date_of(text: str | None, field: str) -> str | None:
     """Return a date as `YYYY-MM-DD`; a date-time's date is taken as written, never shifted between zones."""
     if text is None:
         return None
@@ -210,7 +215,7 @@ def _production_event(wire: EventIn, kind: ProductionKind, recorded_at: int) -> 
         source=wire.source, event_id=wire.event_id, kind=kind,
         occurred_at=instant(wire.occurred_at), recorded_at=recorded_at, **_reference(wire, parcel=False),
         reason=wire.reason, final=wire.final, error_code=wire.error_code, error=wire.error,
-        due_date=_date(wire.due_date, "dueDate"), production_site=wire.production_site,
+        due_date=date_of(wire.due_date, "dueDate"), production_site=wire.production_site,
         input_file_name=wire.input_file_name, issuer_request_id=wire.issuer_request_id,
         tracking_url=wire.tracking_url, distribution_channel=wire.distribution_channel,
     )  # fmt: skip
@@ -223,7 +228,7 @@ def _carrier_event(wire: EventIn, kind: CarrierKind, recorded_at: int) -> Carrie
         source=wire.source, event_id=wire.event_id, kind=kind,
         occurred_at=instant(wire.occurred_at), recorded_at=recorded_at, **_reference(wire, parcel=True),
         code=wire.code, status=wire.status, message=wire.message, location=wire.location,
-        estimated_delivery=_date(wire.estimated_delivery, "estimatedDelivery"), tracking_url=wire.tracking_url,
+        estimated_delivery=date_of(wire.estimated_delivery, "estimatedDelivery"), tracking_url=wire.tracking_url,
     )  # fmt: skip
 
 
@@ -371,5 +376,6 @@ def input_error_of(error: msgspec.ValidationError) -> InputError:
     return InputError(field, text[:200])
 
 
-def _reason_of(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why something could not be read as JSON, in one short line."""
     return "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
