@@ -138,7 +138,7 @@ class _Seen(Struct, gc=False):
 
 
 class _Extension(Struct, rename="camel", gc=False):
-    sequence: Annotated[int, Meta(ge=1, lt=2**63)] | None = None
+    sequence: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     estimated_delivery: Short | None = None
     checkpoints: list[_Seen] = []
 
