@@ -1,1 +1,1 @@
-"""The issuer kit: client, receiver, mirror and reconciler of whoever issues the cards."""
+"""The issuer kit: client, receiver, mirror, reconciler. For any server of the published contract."""
