@@ -21,9 +21,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from cardtrail.db import Database, Row, Transaction, open_database
+from cardtrail.db import Database, Row, Transaction, migrate, open_database
 from cardtrail.errors import InputError, SchemaMismatch, SettingError, StoreUnavailable
-from cardtrail.platform.store import migrate, migrations, open_store, queries, schema
+from cardtrail.platform.store import migrations, open_store, queries, schema
 from tests.desk import Desk, connected, desk, dump, execute, set_default
 from tests.events import event
 
@@ -761,3 +761,34 @@ def test_a_long_migration_is_not_ended_by_the_limit_for_requests(postgres_url: s
         migrate(db, WHOLE, (step,))
     limits: dict[str, str] = dict(execute(postgres_url, "SELECT * FROM shown"))
     assert (limits["statement_timeout"], limits["lock_timeout"]) == ("0", "10000")
+
+
+def test_threads_without_an_event_loop_write_and_read_beside_those_that_have_one(database_url: str) -> None:
+    with opened(database_url) as db:
+        migrate(db, FIRST, ())
+
+        def write(number: int) -> None:
+            db.transact_blocking(lambda tx: tx.run("set_meta", name=f"n{number}", value=str(number)))
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(write, range(100)))
+        asyncio.run(db.transact(lambda tx: tx.run("set_meta", name="n100", value="100")))
+
+        def found(tx: Transaction) -> list[Row]:
+            return [tx.all("find_meta", name=f"n{number}")[0] for number in range(101)]
+
+        assert db.read_blocking(found) == [(str(number),) for number in range(101)]
+
+
+def test_what_a_blocking_work_raises_reaches_its_caller_and_undoes_the_work(database_url: str) -> None:
+    def work(tx: Transaction) -> None:
+        tx.run("set_meta", name="undone", value="1")
+        raise InputError("n", "no")
+
+    with opened(database_url) as db:
+        migrate(db, FIRST, ())
+        with pytest.raises(InputError, match="n: no"):
+            db.transact_blocking(work)
+        assert db.read_blocking(lambda tx: tx.one("find_meta", name="undone")) is None
+    with pytest.raises(StoreUnavailable, match="closed"):
+        db.transact_blocking(work)

@@ -117,9 +117,10 @@ def _shipment_of(order: Order) -> PictureOfShipment | None:
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """A picture and how we came by it. `asked_at` is None for a notification; times are µs of one clock.
+    """A picture and how we came by it. `asked_at` is None for a notification; times are of one clock, never going back.
 
-    `content` is the published form of the picture; it tells a hold or another reason apart from a repetition.
+    That clock may be a count of the observer's own: then no jump of a wall clock ever decides. `content` is the
+    published form of the picture; it tells a hold or another reason apart from a repetition.
     """
 
     operation_id: str
@@ -142,8 +143,31 @@ class Newer(StrEnum):
     UNSURE = "unsure"
 
 
+class Rule(StrEnum):
+    """What decided which of two observations is newer."""
+
+    ASKED_LATER = "an answer that was asked for later"
+    SEQUENCE = "sequence"
+    STAGE = "production stage"
+    ENDED = "end of the operation"
+    SHIPMENT = "shipment status"
+    CONTENT = "content"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether one observation is newer than another, and by which rule."""
+
+    newer: Newer
+    rule: Rule
+
+
 def newer(a: Observation, b: Observation) -> Newer:
-    """Say whether `a` is newer than `b`; both must be of one operation.
+    """Say whether `a` is newer than `b`; both must be of one operation. The rules stand at `judge`."""
+    return judge(a, b).newer
+
+
+def judge(a: Observation, b: Observation) -> Verdict:
+    """Say whether `a` is newer than `b`, and why; both must be of one operation.
 
     An answer asked for after `b` was observed wins, whatever its sequence (a restored platform counts anew).
     Then `sequence` decides where both have one. Then production rank, end of operation, shipment progress; where
@@ -151,25 +175,33 @@ def newer(a: Observation, b: Observation) -> Newer:
     where nothing tells two different pictures apart, such as one sequence given twice, before and after a restore.
     """
     if a.asked_at is not None and a.asked_at > b.observed_at:
-        return Newer.YES
+        return Verdict(Newer.YES, Rule.ASKED_LATER)
     if b.asked_at is not None and b.asked_at > a.observed_at:
-        return Newer.NO
+        return Verdict(Newer.NO, Rule.ASKED_LATER)
+    return judged_by_content(a, b)
+
+
+def judged_by_content(a: Observation, b: Observation) -> Verdict:
+    """Say the same from what the two pictures say alone, without when they were asked for."""
+    same = a.content == b.content
     if a.sequence is not None and b.sequence is not None:
-        return _told((_compared(a.sequence, b.sequence),), same=a.content == b.content)
+        return _told(((_compared(a.sequence, b.sequence), Rule.SEQUENCE),), same=same)
     steps = (
-        _newer_stage(a.stage, b.stage),
-        _compared(int(a.ended), int(b.ended)),
-        _newer_shipment(a.shipment_status, b.shipment_status),
+        (_newer_stage(a.stage, b.stage), Rule.STAGE),
+        (_compared(int(a.ended), int(b.ended)), Rule.ENDED),
+        (_newer_shipment(a.shipment_status, b.shipment_status), Rule.SHIPMENT),
     )
-    return _told(steps, same=a.content == b.content)
+    return _told(steps, same=same)
 
 
-def _told(steps: tuple[Newer, ...], *, same: bool) -> Newer:
+def _told(steps: tuple[tuple[Newer, Rule], ...], *, same: bool) -> Verdict:
     """Return what the first step that differs says, unless a later one contradicts it."""
-    told = [step for step in steps if step is not Newer.SAME]
+    told = [(step, rule) for step, rule in steps if step is not Newer.SAME]
     if not told:
-        return Newer.SAME if same else Newer.UNSURE
-    return Newer.UNSURE if {Newer.YES, Newer.NO} <= set(told) else told[0]
+        return Verdict(Newer.SAME if same else Newer.UNSURE, Rule.CONTENT)
+    if {Newer.YES, Newer.NO} <= {step for step, _ in told}:
+        return Verdict(Newer.UNSURE, told[0][1])
+    return Verdict(*told[0])
 
 
 def _compared(a: int, b: int) -> Newer:

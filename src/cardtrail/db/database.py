@@ -56,8 +56,16 @@ class Database(Protocol):
         """Run `work` in a transaction and commit. Raises StoreUnavailable, or what `work` raised."""
         ...
 
+    def transact_blocking(self, work: Callable[[Transaction], T]) -> T:
+        """Do as `transact` does, for callers that have no event loop; any number of threads may call it at once."""
+        ...
+
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a connection that cannot write. Raises StoreUnavailable, or what `work` raised."""
+        ...
+
+    def read_blocking(self, work: Callable[[Transaction], T]) -> T:
+        """Do as `read` does, for callers that have no event loop."""
         ...
 
     def lookup(self, name: str) -> Lookup:
@@ -84,8 +92,11 @@ class Database(Protocol):
         ...
 
 
-def open_database(url: str, queries: str) -> Database:
-    """Open `sqlite:///path`, `sqlite:////absolute` or `postgresql://…`. Raises SettingError or StoreUnavailable."""
+def open_database(url: str, queries: str, *, light: bool = False) -> Database:
+    """Open `sqlite:///path`, `sqlite:////absolute` or `postgresql://…`. Raises SettingError or StoreUnavailable.
+
+    A `light` one keeps little of a SQLite file in memory, for a small process beside others.
+    """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
         from cardtrail.db.sqlite import SqliteDatabase  # noqa: PLC0415 -- only the engine in use is imported
@@ -93,7 +104,7 @@ def open_database(url: str, queries: str) -> Database:
         path = url.removeprefix("sqlite:///")
         if path in {"", ":memory:", url}:  # every connection would get a memory of its own
             raise SettingError("database: sqlite:///path of a file expected")
-        return SqliteDatabase(Path(path), queries)
+        return SqliteDatabase(Path(path), queries, light=light)
     if scheme in {"postgresql", "postgres"}:
         from cardtrail.db.postgres import PostgresDatabase  # noqa: PLC0415 -- an extra; not everyone installs it
 

@@ -175,6 +175,18 @@ class PostgresDatabase:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._in_thread(self._readers, self._within_transaction(work))
 
+    def transact_blocking(self, work: Callable[[Transaction], T]) -> T:
+        self._require_open()
+        return self._attempt(self._writers, self._within_transaction(work))
+
+    def read_blocking(self, work: Callable[[Transaction], T]) -> T:
+        self._require_open()
+        return self._attempt(self._readers, self._within_transaction(work))
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
+
     def _within_transaction(self, work: Callable[[Transaction], T]) -> Callable[["psycopg.Connection[Row]"], T]:
         def run(connection: "psycopg.Connection[Row]") -> T:
             with connection.transaction(), connection.cursor() as cursor:
@@ -183,8 +195,7 @@ class PostgresDatabase:
         return run
 
     async def _in_thread(self, pool: Pool, run: Callable[["psycopg.Connection[Row]"], T]) -> T:
-        if self._closed:
-            raise StoreUnavailable("the database is closed")
+        self._require_open()
         return await asyncio.get_running_loop().run_in_executor(self._threads[pool], self._attempt, pool, run)
 
     def exclusively(self, work: Callable[[Transaction], T]) -> T:

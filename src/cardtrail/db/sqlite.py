@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ BUSY_SECONDS = 10.0
 BUSY_PAUSE = 0.002
 """Pause between two tries for it, seconds. SQLite's own wait tries ever more seldom, in the end ten times a second:
 beside a process that writes all the time it then finds the lock taken for as long as one cares to wait."""
+
+_HEAVY = ("cache_size=-65536", "mmap_size=4294967296")
+_LIGHT = ("cache_size=-8192", "mmap_size=0")
+"""What a connection may keep in memory: KiB of pages, and bytes of the file."""
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
@@ -86,14 +90,17 @@ class SqliteTransaction:
 
 
 class _Job:
-    """One caller's work, and where its outcome goes."""
+    """One caller's work, and where its outcome goes: to the loop that it waits on, or to its thread, without one."""
 
     __slots__ = ("error", "future", "loop", "result", "work")
 
-    def __init__(self, work: Callable[[Transaction], Any]) -> None:
+    def __init__(
+        self, work: Callable[[Transaction], Any], future: asyncio.Future[Any] | Future[Any],
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:  # fmt: skip
         self.work = work
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.future = future
+        self.loop = loop
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -103,8 +110,9 @@ class SqliteDatabase:
 
     engine: Engine = "sqlite"
 
-    def __init__(self, path: Path, queries: str) -> None:
+    def __init__(self, path: Path, queries: str, *, light: bool = False) -> None:
         self._path = path
+        self._memory = _LIGHT if light else _HEAVY
         self._queries = queries_of(queries, "sqlite")
         self._jobs: queue.Queue[_Job | None] = queue.Queue(MAX_QUEUE)
         self._connections: list[sqlite3.Connection] = []
@@ -127,7 +135,7 @@ class SqliteDatabase:
         if not read_only:
             _write_ahead(connection)
             connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-        for pragma in ("synchronous=FULL", f"query_only={int(read_only)}", "cache_size=-65536", "mmap_size=4294967296"):
+        for pragma in ("synchronous=FULL", f"query_only={int(read_only)}", *self._memory):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -142,14 +150,23 @@ class SqliteDatabase:
     # ── writing ──
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._enqueue(_Job(work, future, loop))
+        result: T = await future
+        return result
+
+    def transact_blocking(self, work: Callable[[Transaction], T]) -> T:
+        future: Future[T] = Future()
+        self._enqueue(_Job(work, future, None))
+        return future.result()
+
+    def _enqueue(self, job: _Job) -> None:
         self._require_open()
-        job = _Job(work)
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
             raise StoreUnavailable(f"more than {MAX_QUEUE} writers are waiting") from None
-        result: T = await job.future
-        return result
 
     def _write(self) -> None:
         while (first := self._jobs.get()) is not None:
@@ -211,6 +228,10 @@ class SqliteDatabase:
             raise _unavailable(error) from error
 
     # ── reading ──
+
+    def read_blocking(self, work: Callable[[Transaction], T]) -> T:
+        self._require_open()
+        return self._readers.submit(self._read, work).result()
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         self._require_open()
@@ -298,6 +319,9 @@ def _settle(jobs: list[_Job]) -> None:
     """Hand each outcome to its caller's loop, with one wake-up a loop."""
     for loop in {job.loop for job in jobs}:
         mine = [job for job in jobs if job.loop is loop]
+        if loop is None:
+            _tell(mine)
+            continue
         try:
             loop.call_soon_threadsafe(_tell, mine)
         except RuntimeError:  # the caller's loop is closed: nobody waits any more

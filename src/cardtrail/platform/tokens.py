@@ -10,7 +10,7 @@ from cardtrail.db import Database
 from cardtrail.errors import Refused, Unauthorized
 from cardtrail.platform.auth import Authenticator, Registry
 from cardtrail.platform.parties import Party
-from cardtrail.platform.tls import UNCLEAR
+from cardtrail.protocol.certificate import UNCLEAR
 from cardtrail.protocol.token import (
     GRANT,
     TOKEN_PATH,
