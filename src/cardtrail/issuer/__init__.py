@@ -1,0 +1,1 @@
+"""The issuer's side: client, receiver, mirror, reconciler."""
