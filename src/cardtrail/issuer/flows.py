@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from cardtrail.errors import BadAnswer, CardtrailError, InputError, NotOffered, RemoteError, RemoteNotFound
 from cardtrail.issuer.answers import (
@@ -315,7 +315,7 @@ def replay(session: Session, selection: Mapping[str, object]) -> Flow[Replayed]:
     return _understood(request, response, lambda body: read(body, Replayed))
 
 
-def selection_of(  # noqa: PLR0913 -- all that a selection can be made of
+def selection_of(
     *, state: str | None = None, since: Moment | None = None, until: Moment | None = None,
     card_id: str | None = None, endpoint_id: str | None = None, **more: object,
 ) -> dict[str, object]:  # fmt: skip
