@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from cardtrail.errors import BadAnswer, CardtrailError, InputError, NotOffered, RemoteError, RemoteNotFound
 from cardtrail.issuer.answers import (
@@ -15,7 +15,6 @@ from cardtrail.issuer.answers import (
     Notifications,
     NotOrdered,
     Ordered,
-    Page,
     Replayed,
     kept,
     read,
@@ -24,7 +23,7 @@ from cardtrail.issuer.refusal import bad_answer
 from cardtrail.issuer.session import Session
 from cardtrail.issuer.steps import Flow, Request, Response
 from cardtrail.protocol.codec import CARD_ID, MAX_BATCH, instant, timestamp
-from cardtrail.protocol.reading import Operation, envelope_of, operation_of, operations_of
+from cardtrail.protocol.reading import Envelope, Operation, envelope_of, operation_of, operations_of
 
 T = TypeVar("T")
 MAX_LIMIT = 1_000
@@ -106,23 +105,26 @@ def _check_owner(request: Request, response: Response, card_id: str, operations:
 # ── many cards ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def ask_many(session: Session, card_ids: Sequence[str]) -> Flow[dict[str, bytes | None]]:
-    """Return the operation of each of 1 to 1,000 cards as it came, None for a card that is not known.
+def ask_many(session: Session, card_ids: Sequence[str]) -> Flow[Envelope]:
+    """Return the latest operation of each of 1 to 1,000 cards, unread; what is missing is not known.
 
-    A card of which the answer says nothing is missing. Raises NotOffered or other RemoteErrors.
+    Raises NotOffered and other RemoteErrors.
     """
+    return _understood(*(yield from _batch_get(session, card_ids)), envelope_of)
+
+
+def _batch_get(session: Session, card_ids: Sequence[str]) -> Flow[tuple[Request, Response]]:
     if not 1 <= len(card_ids) <= MAX_BATCH:
         raise InputError("card_ids", f"1 to {MAX_BATCH} ids")
     body = msgspec.json.encode({"cardIds": [_card(each) for each in card_ids]})
     url = f"{session.root}/physicalCards/productionStatus:batchGet"
-    request, response = yield from _extension(session.call("POST", url, body), _NO_SUCH_PATH)
-    return _understood(request, response, _by_card)
+    return (yield from _extension(session.call("POST", url, body), _NO_SUCH_PATH))
 
 
 def status_of_each(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
     """Return what is known of 1 to 1,000 cards, or why nothing is, in their order, by one call if it can be."""
     try:
-        found = yield from ask_many(session, card_ids)
+        found = _understood(*(yield from _batch_get(session, card_ids)), _by_card)
     except NotOffered:  # no more
         session.features.pop("batch", None)
         return (yield from _one_by_one(session, card_ids))
@@ -210,8 +212,8 @@ def _extension(flow: Flow[T], missing: frozenset[int]) -> Flow[T]:
 # ── the feed ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def changes(session: Session, since: str | None, limit: int, wait: int) -> Flow[Page]:
-    """Return what changed after a cursor, from the beginning without one. Raises NotOffered and other RemoteErrors.
+def changes(session: Session, since: str | None, limit: int, wait: int) -> Flow[Envelope]:
+    """Return a page of what changed after a cursor, from the beginning without one. Raises NotOffered and RemoteErrors.
 
     Where there is nothing yet, the other side waits up to `wait` seconds for something.
     """
@@ -225,11 +227,11 @@ def changes(session: Session, since: str | None, limit: int, wait: int) -> Flow[
     return _understood(request, response, _page)
 
 
-def _page(body: bytes) -> Page:
-    envelope = envelope_of(body)
-    if envelope.cursor is None:
+def _page(body: bytes) -> Envelope:
+    page = envelope_of(body)
+    if page.cursor is None:
         raise InputError("cursor", "missing")
-    return Page(envelope.elements, envelope.cursor, envelope.more)
+    return page
 
 
 # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -315,7 +317,7 @@ def replay(session: Session, selection: Mapping[str, object]) -> Flow[Replayed]:
     return _understood(request, response, lambda body: read(body, Replayed))
 
 
-def selection_of(  # noqa: PLR0913 -- all that a selection can be made of
+def selection_of(
     *, state: str | None = None, since: Moment | None = None, until: Moment | None = None,
     card_id: str | None = None, endpoint_id: str | None = None, **more: object,
 ) -> dict[str, object]:  # fmt: skip

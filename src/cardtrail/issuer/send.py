@@ -5,7 +5,6 @@ Nothing is taken from the environment unless asked for, no redirect is followed,
 """
 
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypeVar
 

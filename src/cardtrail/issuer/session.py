@@ -8,7 +8,7 @@ from cardtrail.errors import RemoteError, RemoteUnauthorized
 from cardtrail.issuer.access import Access, form_of, token_of
 from cardtrail.issuer.link import Link
 from cardtrail.issuer.pace import Pace
-from cardtrail.issuer.refusal import bad_answer, kind_of, refusal_of, unreachable
+from cardtrail.issuer.refusal import bad_answer, refusal_of, unreachable
 from cardtrail.issuer.retry import may_repeat, wait_of
 from cardtrail.issuer.steps import Failed, Flow, Renew, Request, Response, Wait
 from cardtrail.protocol.failure import Failure

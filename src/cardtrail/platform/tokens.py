@@ -12,11 +12,11 @@ from cardtrail.platform.auth import Authenticator, Registry
 from cardtrail.platform.parties import Party
 from cardtrail.protocol.certificate import UNCLEAR
 from cardtrail.protocol.token import (
-    GRANT,
-    TOKEN_PATH,
     ACCESS_LIFETIME,
+    GRANT,
     LEEWAY,
     SECOND,
+    TOKEN_PATH,
     AccessToken,
     Assertion,
     UnknownKey,
