@@ -17,6 +17,7 @@ waits in the tail.
 """
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Final
 
 from cardtrail.issuer.spread import BOUNDS, MINUTE
@@ -55,7 +56,7 @@ def _within(risk: float, slope: float, left: float) -> int:
     """Return after how long a risk that rises steadily has added up to what is left."""
     if slope <= 0.0:
         return round(left / risk)
-    return round(((risk * risk + 2.0 * slope * left) ** 0.5 - risk) / slope)
+    return round((sqrt(risk * risk + 2.0 * slope * left) - risk) / slope)
 
 
 def _clamped(wait: int) -> int:

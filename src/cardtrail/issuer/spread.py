@@ -62,5 +62,17 @@ def quantile_of(shares: Sequence[float], share: float) -> int:
     return round(low + (BOUNDS[index] - low) * inside)
 
 
-__all__ = ["BOUNDS", "BUCKETS", "DAY", "GUESS", "MINUTE", "MOST", "TAIL", "Guess", "bucket_of", "quantile_of", "shares_of"]
+__all__ = [
+    "BOUNDS",
+    "BUCKETS",
+    "DAY",
+    "GUESS",
+    "MINUTE",
+    "MOST",
+    "TAIL",
+    "Guess",
+    "bucket_of",
+    "quantile_of",
+    "shares_of",
+]
 _ = exp
