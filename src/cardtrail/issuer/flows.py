@@ -69,7 +69,7 @@ def production_status(session: Session, card_id: str) -> Flow[Operation]:
     if not operations:
         raise _nothing_of(request, response)
     _check_owner(request, response, card_id, operations)
-    return operations[0] if len(operations) == 1 else max(operations, key=lambda each: each.start_time or 0)
+    return max(operations, key=_age)
 
 
 def history(session: Session, card_id: str) -> Flow[list[Operation]]:
@@ -77,7 +77,7 @@ def history(session: Session, card_id: str) -> Flow[list[Operation]]:
     request, response = yield from session.call("GET", f"{_status_url(session, card_id)}?history=true")
     operations = _understood(request, response, _operations)
     _check_owner(request, response, card_id, operations)
-    return operations
+    return sorted(operations, key=_age, reverse=True)
 
 
 def status_or_error(session: Session, card_id: str) -> Flow[Answered]:
@@ -90,6 +90,10 @@ def status_or_error(session: Session, card_id: str) -> Flow[Answered]:
 
 def _status_url(session: Session, card_id: str) -> str:
     return f"{session.root}/physicalCards/{_card(card_id)}/productionStatus"
+
+
+def _age(operation: Operation) -> int:
+    return operation.start_time or 0
 
 
 def _nothing_of(request: Request, response: Response) -> RemoteNotFound:
@@ -124,13 +128,14 @@ def _batch_get(session: Session, card_ids: Sequence[str]) -> Flow[tuple[Request,
 def status_of_each(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
     """Return what is known of 1 to 1,000 cards, or why nothing is, in their order, by one call if it can be."""
     try:
-        found = _understood(*(yield from _batch_get(session, card_ids)), _by_card)
+        request, response = yield from _batch_get(session, card_ids)
+        found = _understood(request, response, _by_card)
     except NotOffered:  # no more
         session.features.pop("batch", None)
         return (yield from _one_by_one(session, card_ids))
     except CardtrailError as error:
         return [(each, error) for each in card_ids]
-    return [(each, _one_of(found, each)) for each in card_ids]
+    return [(each, _one_of(found, each, request.correlation_id)) for each in card_ids]
 
 
 def _one_by_one(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
@@ -150,16 +155,17 @@ def _by_card(body: bytes) -> dict[str, bytes | None]:
     return found
 
 
-def _one_of(found: Mapping[str, bytes | None], card_id: str) -> Operation | CardtrailError:
-    if card_id not in found:
-        return BadAnswer(f"{card_id}: the answer says nothing of it")
-    element = found[card_id]
-    if element is None:
-        return RemoteNotFound(f"{card_id}: the other side knows of no order")
-    try:
-        return operation_of(element)
-    except InputError as error:
-        return BadAnswer(f"{card_id}: {error}")
+def _one_of(found: Mapping[str, bytes | None], card_id: str, correlation_id: str) -> Operation | RemoteError:
+    kind: type[RemoteError] = BadAnswer
+    why = "the answer says nothing of it"
+    if (element := found.get(card_id)) is not None:
+        try:
+            return operation_of(element)
+        except InputError as error:
+            why = str(error)
+    elif card_id in found:
+        kind, why = RemoteNotFound, "the other side knows of no order"
+    return kind(f"{card_id}: {why} (correlation id {correlation_id})", correlation_id=correlation_id)
 
 
 # ── what the other side has ──────────────────────────────────────────────────────────────────────────────────
@@ -194,7 +200,7 @@ def _probe_feed(session: Session) -> Flow[object]:
 
 
 def _probe_batch(session: Session) -> Flow[object]:
-    return ask_many(session, [_PROBE])
+    return _understood(*(yield from _batch_get(session, [_PROBE])), _by_card)
 
 
 def _extension(flow: Flow[T], missing: frozenset[int]) -> Flow[T]:

@@ -53,16 +53,19 @@ class Session:
         tries, is_refused, timeout = 0, False, self.link.timeout + longer
         while True:
             now = self.clock()
-            if wait := self._pace.turn(now, until - now):
+            wait = self._pace.turn(now, until - now)
+            if wait is None:
+                raise unreachable(Request(method, url, correlation), _NO_TURN)
+            if wait:
                 yield Wait(wait)
             if not self._access.is_fresh(self.clock()):
                 yield from self._token(until)
             left = until - self.clock()
+            if left <= 0:
+                raise unreachable(Request(method, url, correlation), _TOO_LATE)
             request = Request(
                 method, url, correlation, self._access.authorization, body, timeout=min(timeout, left), until=until
             )
-            if wait is None or left <= 0:
-                raise unreachable(request, _TOO_LATE if wait is not None else _NO_TURN)
             reply = yield request
             if type(reply) is Response and reply.status < _REDIRECT:
                 return request, reply
