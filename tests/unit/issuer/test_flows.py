@@ -187,7 +187,6 @@ def test_a_server_without_extensions_says_so_in_many_ways(reply: Reply) -> None:
     play = Play(reply, reply)
     found = play.run(flows.features(play.session))
     assert found.feed is False
-    # Our own extension says which cards are unknown; a server that answers a batch without that is still one.
     assert found.batch is False
 
 
