@@ -132,3 +132,114 @@ ORDER BY o.start_time DESC, o.number DESC;
 SELECT number, card_id, operation_id, outcome, source, why, learned_at, wrong_since, stage_before, shipment_before,
     stage, shipment_status, picture
 FROM change WHERE issuer_id = :issuer_id AND number > :after ORDER BY number LIMIT :most;
+
+-- name: count_open
+-- How many cards are expected or open, and were not asked for since a number.
+SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND asked_no < :before;
+
+-- name: sweep_cards
+-- The open cards that were asked for longest ago, a page at a time.
+SELECT card_id, asked_no, digest FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open')
+    AND asked_no < :before AND (asked_no, card_id) > (:after_no, :after_card)
+ORDER BY asked_no, card_id LIMIT :most;
+
+-- name: due_cards
+-- The cards of one priority that are due, longest first.
+SELECT card_id, asked_no, digest FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = :priority AND due_at <= :now
+ORDER BY due_at, card_id LIMIT :most;
+
+-- name: unseen_cards
+-- Cards with an order that was not confirmed since a number, a page at a time; for a feed that was read anew.
+SELECT DISTINCT card_id, 0, NULL FROM operation
+WHERE issuer_id = :issuer_id AND number < :before AND card_id > :after_card AND operation IN ('PRODUCE', 'STANDALONE_TRACKING')
+ORDER BY card_id LIMIT :most;
+
+-- ── passes ──
+
+-- name: open_pass
+-- The pass that has not ended.
+SELECT start_no, kind, began_at, touched_at, calls, asked, unknown, failed, repaired FROM pass
+WHERE issuer_id = :issuer_id AND ended_at IS NULL ORDER BY start_no DESC LIMIT 1;
+
+-- name: begin_pass
+-- Begin a pass.
+INSERT INTO pass (issuer_id, start_no, kind, began_at, touched_at)
+VALUES (:issuer_id, :start_no, :kind, :began_at, :began_at);
+
+-- name: add_to_pass
+-- Keep what a pass has done.
+UPDATE pass SET calls = calls + :calls, asked = asked + :asked, unknown = unknown + :unknown, failed = failed + :failed,
+    repaired = repaired + :repaired, touched_at = :now
+WHERE issuer_id = :issuer_id AND start_no = :start_no;
+
+-- name: end_pass
+-- A pass has ended.
+UPDATE pass SET ended_at = :ended_at WHERE issuer_id = :issuer_id AND ended_at IS NULL;
+
+-- name: list_passes
+-- Passes that began since a time, newest first.
+SELECT start_no, kind, began_at, ended_at, calls, asked, unknown, failed, repaired FROM pass
+WHERE issuer_id = :issuer_id AND began_at >= :since ORDER BY start_no DESC LIMIT :most;
+
+-- ── the lease ──
+
+-- name: acquire_lease
+-- Hold an issuer's mirror for reconciling, unless somebody else does.
+INSERT INTO lease (issuer_id, holder, fence, until) VALUES (:issuer_id, :holder, 1, :until)
+ON CONFLICT (issuer_id) DO UPDATE SET holder = excluded.holder, fence = lease.fence + 1, until = excluded.until
+WHERE lease.until <= :clock OR lease.until > :too_far OR lease.holder = excluded.holder
+RETURNING fence;
+
+-- name: renew_lease
+-- Hold on to it.
+UPDATE lease SET until = :until WHERE issuer_id = :issuer_id AND fence = :fence;
+
+-- name: release_lease
+-- Let go.
+UPDATE lease SET until = 0 WHERE issuer_id = :issuer_id AND fence = :fence;
+
+-- name: find_lease
+-- Who holds it, with which fence.
+SELECT holder, fence, until FROM lease WHERE issuer_id = :issuer_id;
+
+-- name: forget_cursor
+-- Read the feed from its beginning next time.
+UPDATE issuer SET cursor = NULL WHERE issuer_id = :issuer_id;
+
+-- ── hooks ──
+
+-- name: find_hook
+-- Up to which change a hook was told.
+SELECT number FROM hook WHERE issuer_id = :issuer_id AND name = :name;
+
+-- name: set_hook
+-- A hook was told; one that tells twice at a time never goes back.
+INSERT INTO hook (issuer_id, name, number, told_at) VALUES (:issuer_id, :name, :number, :told_at)
+ON CONFLICT (issuer_id, name) DO UPDATE SET
+    number = CASE WHEN hook.number > excluded.number THEN hook.number ELSE excluded.number END,
+    told_at = excluded.told_at;
+
+-- name: list_hooks
+-- How far every hook of an issuer is.
+SELECT name, number, told_at FROM hook WHERE issuer_id = :issuer_id ORDER BY name;
+
+-- name: prune_changes
+-- Forget changes that are old and that every hook was told of, a few at a time.
+DELETE FROM change WHERE issuer_id = :issuer_id AND number IN (
+    SELECT number FROM change WHERE issuer_id = :issuer_id AND learned_at < :before
+        AND number <= COALESCE((SELECT min(h.number) FROM hook AS h WHERE h.issuer_id = :issuer_id), number)
+    ORDER BY number LIMIT :most);
+
+-- ── expected cards ──
+
+-- name: expect_cards
+-- Expect cards; one that is known already, or that was settled, is asked for again.
+INSERT INTO card (issuer_id, card_id, state, priority, due_at, known_at)
+SELECT v.issuer_id, v.card_id, 'expected', v.priority, v.due_at, v.known_at
+FROM rows(issuer_id text, card_id text, priority int, due_at bigint, known_at bigint) AS v
+WHERE true
+ON CONFLICT (issuer_id, card_id) DO UPDATE SET state = 'expected', priority = excluded.priority,
+    due_at = excluded.due_at, known_at = excluded.known_at, asks = 0, answer = '', digest = NULL
+WHERE card.state IN ('settled', 'silent') OR card.known_at < excluded.known_at;

@@ -101,3 +101,37 @@ CREATE TABLE sighting (
     sample    BYTEA NOT NULL,
     PRIMARY KEY (issuer_id, kind, name)
 );
+
+-- Passes of the reconciler. A pass asks for every open card whose `asked_no` is below `start_no`; one that has not ended
+-- is gone on with.
+CREATE TABLE pass (
+    issuer_id TEXT NOT NULL,
+    start_no  BIGINT NOT NULL,
+    kind      TEXT NOT NULL CHECK (kind IN ('sweep', 'feed')),
+    began_at   BIGINT NOT NULL,
+    touched_at BIGINT NOT NULL,
+    ended_at   BIGINT,
+    calls     BIGINT NOT NULL DEFAULT 0,
+    asked     BIGINT NOT NULL DEFAULT 0,
+    unknown   BIGINT NOT NULL DEFAULT 0,
+    failed    BIGINT NOT NULL DEFAULT 0,
+    repaired  BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (issuer_id, start_no)
+);
+
+-- Who reconciles an issuer's mirror, until when by the database's clock. `fence` rises with every holder.
+CREATE TABLE lease (
+    issuer_id TEXT PRIMARY KEY,
+    holder    TEXT NOT NULL,
+    fence     BIGINT NOT NULL,
+    until     BIGINT NOT NULL
+);
+
+-- How far each of the issuer's own hooks has been told of the log of changes.
+CREATE TABLE hook (
+    issuer_id TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    number    BIGINT NOT NULL,
+    told_at   BIGINT NOT NULL,
+    PRIMARY KEY (issuer_id, name)
+);

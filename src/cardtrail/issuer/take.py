@@ -12,6 +12,7 @@ import msgspec
 
 from cardtrail.db import Row, Transaction
 from cardtrail.errors import InputError
+from cardtrail.issuer.lease import check_fence
 from cardtrail.issuer.rows import Card, card_of, card_rows, change_row, confirmed_row, known_of, operation_row
 from cardtrail.issuer.standing import (
     CHANGING,
@@ -59,6 +60,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     `ticket` is from before the questions whose outcome is in `asked`, by card. `heard` is true for a message, and
     `mark` its high-water mark. `cursor` is where to read on in the feed, `pulled_at` when its end was asked for.
+    `fence` is the reconciler's, whose lease must still hold.
     """
 
     now: int
@@ -70,6 +72,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
     pulled_at: int | None = None
     sightings: Sequence[Sighting] = ()
+    fence: int | None = None
 
 
 class _Fold:
@@ -110,12 +113,17 @@ class _Fold:
 
 
 def taking(issuer_id: str, batch: Batch, schedule: Schedule) -> Callable[[Transaction], list[Outcome]]:
-    """Return the work that takes a batch in and returns the outcome of each observation. Raises InputError."""
+    """Return the work that takes a batch in and returns the outcome of each observation.
+
+    Raises InputError; the work raises LeaseLost.
+    """
     if not ISSUER_ID.fullmatch(issuer_id):
         raise InputError("issuerId", "10 of A-Z, a-z, 0-9, - and _ expected")
 
     def work(tx: Transaction) -> list[Outcome]:
         number = locked(tx, issuer_id)
+        if batch.fence is not None:
+            check_fence(tx, issuer_id, batch.fence)
         pairs = [(issuer_id, card_id) for card_id in _cards(batch)]
         known = [known_of(row) for row in tx.each("operations", pairs)]
         cards = {row[0]: card_of(row) for row in tx.each("cards", pairs)}
