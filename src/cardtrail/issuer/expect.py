@@ -40,7 +40,8 @@ async def expect(mirror: AsyncMirror, issuer_id: str, cards: Iterable[Expected])
     count, waiting, dwell = 0, iter(cards), Dwell()
     while chunk := list(islice(waiting, CHUNK)):
         rows = {
-            card.card_id: (issuer_id, card.card_id, *_due(card, mirror.clock(), dwell), card.ordered_at) for card in chunk
+            card.card_id: (issuer_id, card.card_id, *_due(card, mirror.clock(), dwell), card.ordered_at)
+            for card in chunk
         }
 
         def work(tx: Any, rows: Any = rows) -> None:

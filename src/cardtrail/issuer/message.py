@@ -59,13 +59,13 @@ def message_of(issuer_id: str, body: bytes, learned_at: int, seen: Seen) -> Mess
     )
 
 
-def _read(elements: list[Raw]) -> tuple[list[Operation], list[tuple[str, Raw]]]:
+def _read(elements: list[Raw]) -> tuple[list[Operation], list[tuple[str, bytes]]]:
     """Return the operations, and the elements that are none, each with the reason."""
     operations: list[Operation] = []
-    bad: list[tuple[str, Raw]] = []
+    bad: list[tuple[str, bytes]] = []
     for element in elements:
         try:
             operations.append(operation_of(element))
         except InputError as error:
-            bad.append((str(error), element))
+            bad.append((str(error), bytes(element)))
     return operations, bad
