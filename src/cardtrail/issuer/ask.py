@@ -6,7 +6,7 @@ not even decoded.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
@@ -14,10 +14,11 @@ import msgspec
 import structlog
 
 from cardtrail.errors import InputError, RemoteError, RemoteForbidden, RemoteUnauthorized
+from cardtrail.issuer.answers import Page
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.standing import CHANGING, Observed, Outcome
 from cardtrail.issuer.take import Asked, Batch, Sighting
-from cardtrail.protocol.reading import Envelope, envelope_of, operation_of
+from cardtrail.protocol.reading import envelope_of, operation_of
 
 MANY = 1_000
 """Most cards in one call where the server reads batches."""
@@ -40,11 +41,11 @@ class Source(Protocol):
         """Return the body of a card's answer, None for 404. Raises RemoteError."""
         ...
 
-    async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
-        """Return the operations of many cards by one call; what is missing is unknown. Raises RemoteError."""
+    async def ask_many(self, card_ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the operation of each card by one call, None where it is unknown. Raises RemoteError."""
         ...
 
-    async def read_changes(self, since: str | None, limit: int) -> Envelope:
+    async def changes(self, since: str | None = None, *, limit: int = 1_000, wait: int = 0) -> Page:
         """Return a page of the changes feed. Raises RemoteCursorExpired or RemoteError."""
         ...
 
@@ -83,14 +84,9 @@ class _Round:
         """Calls in a row that failed."""
 
     def answer(self, wanted: Wanted, body: bytes | None, now: int) -> None:
-        """Keep a card's answer."""
-        self.failures = 0
-        if body is None:
-            self.asked[wanted.card_id] = Asked("unknown")
-            return
-        digest = digest_of(body)
-        if digest == wanted.digest:
-            self.asked[wanted.card_id] = Asked("found", digest)
+        """Keep the body of a card's answer."""
+        digest = self._news(wanted, body)
+        if digest is None or body is None:
             return
         try:
             elements = envelope_of(body).elements
@@ -98,11 +94,32 @@ class _Round:
             self.sightings.append(Sighting("answer", str(error), body))
             self.asked[wanted.card_id] = Asked("failed")
             return
+        self._understand(wanted, elements, digest, now)
+
+    def answer_alone(self, wanted: Wanted, element: bytes | None, now: int) -> None:
+        """Keep a card's operation, as an answer about many has it."""
+        digest = self._news(wanted, element)
+        if digest is not None and element is not None:
+            self._understand(wanted, [element], digest, now)
+
+    def _news(self, wanted: Wanted, content: bytes | None) -> bytes | None:
+        """Return the digest of an answer that has to be read; keep one that needs not."""
+        self.failures = 0
+        if content is None:
+            self.asked[wanted.card_id] = Asked("unknown")
+            return None
+        digest = digest_of(content)
+        if digest != wanted.digest:
+            return digest
+        self.asked[wanted.card_id] = Asked("found", digest)
+        return None
+
+    def _understand(self, wanted: Wanted, elements: Sequence[msgspec.Raw | bytes], digest: bytes, now: int) -> None:
         found = self.take(elements, now)
         known = any(each.operation.card_id == wanted.card_id for each in found)
         self.asked[wanted.card_id] = Asked("found", digest) if known else Asked("failed")
 
-    def take(self, elements: Sequence[msgspec.Raw], now: int) -> list[Observed]:
+    def take(self, elements: Sequence[msgspec.Raw | bytes], now: int) -> list[Observed]:
         """Keep the operations of an answer; what cannot be read of it is kept as a sighting."""
         found = []
         for element in elements:
@@ -179,9 +196,13 @@ class Asker:
 
     async def _by_batch(self, this: _Round, cards: Sequence[Wanted]) -> None:
         this.calls += 1
-        page = await self.source.ask_many([wanted.card_id for wanted in cards])
-        known = {each.operation.card_id for each in this.take(page.elements, self.mirror.clock())}
-        this.asked |= {card_id: Asked("found" if card_id in known else "unknown") for card_id, _, _ in cards}
+        found = await self.source.ask_many([wanted.card_id for wanted in cards])
+        now = self.mirror.clock()
+        for wanted in cards:
+            if wanted.card_id in found:
+                this.answer_alone(wanted, found[wanted.card_id], now)
+            else:
+                this.asked[wanted.card_id] = Asked("failed")
 
     async def _keep(self, this: _Round) -> list[Outcome]:
         if not this.asked:

@@ -1,21 +1,23 @@
 """Expected cards: the mirror is told which cards to hear of, so that one whose first notification was lost is missed.
 
 A file has one card a line: CSV with a header that names `cardId`, or JSON Lines of objects that have it. `orderedAt`
-says when it was ordered, if that was not just now. What a line has beside that is not looked at.
+says when it was ordered; a card that was ordered again needs it. What a line has beside that is not looked at.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 import msgspec
 
+from cardtrail.db import Transaction
 from cardtrail.errors import InputError
-from cardtrail.issuer.due import CardKnowledge, due_of
-from cardtrail.issuer.dwell import Dwell
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.rows import Card, card_of, card_rows, known_of
+from cardtrail.issuer.schedule import Schedule
+from cardtrail.issuer.standing import Known
 from cardtrail.issuer.take import locked
 from cardtrail.protocol.codec import CARD_ID, instant
 
@@ -26,35 +28,42 @@ MAX_LINE = 65_536
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """A card that was ordered; `ordered_at` in µs."""
+    """A card that was ordered; `ordered_at` in µs, None where it was not told."""
 
     card_id: str
-    ordered_at: int
+    ordered_at: int | None = None
 
 
 async def expect(mirror: AsyncMirror, issuer_id: str, cards: Iterable[Expected]) -> int:
     """Have the mirror expect cards; return how many. Raises InputError or StoreUnavailable.
 
-    A card that was settled is expected anew: it was ordered again.
+    One that is known already stays as it is, unless it was ordered again after its newest order that is known.
     """
-    count, waiting, dwell = 0, iter(cards), Dwell()
+    count, waiting = 0, iter(cards)
     while chunk := list(islice(waiting, CHUNK)):
-        rows = {
-            card.card_id: (issuer_id, card.card_id, *_due(card, mirror.clock(), dwell), card.ordered_at) for card in chunk
-        }
-
-        def work(tx: Any, rows: Any = rows) -> None:
-            locked(tx, issuer_id)
-            tx.each("expect_cards", [rows[card_id] for card_id in sorted(rows)])
-
-        await mirror.db.transact(work)
-        count += len(rows)
+        count += await mirror.db.transact(_expecting(issuer_id, chunk, mirror.schedule, mirror.clock()))
     return count
 
 
-def _due(card: Expected, now: int, dwell: Dwell) -> tuple[int, int]:
-    due = due_of(CardKnowledge("", "", "", card.ordered_at), now, dwell)
-    return int(due.why), due.at
+def _expecting(issuer_id: str, chunk: Sequence[Expected], schedule: Schedule, now: int) -> Callable[[Transaction], int]:
+    wanted = {card.card_id: card for card in chunk}
+    pairs = [(issuer_id, card_id) for card_id in sorted(wanted)]
+
+    def work(tx: Transaction) -> int:
+        locked(tx, issuer_id)
+        cards = {row[0]: card_of(row) for row in tx.each("cards", pairs)}
+        orders: dict[str, list[Known]] = {}
+        for known in map(known_of, tx.each("operations", pairs)):
+            orders.setdefault(known.card_id, []).append(known)
+        for card_id, each in wanted.items():
+            card = cards.setdefault(card_id, Card(card_id=card_id, known_at=now))
+            if each.ordered_at is not None or card_id not in orders:
+                card.expected_at, card.asks, card.answer = each.ordered_at or now, 0, ""
+            schedule(card, orders.get(card_id, ()), now)
+        tx.each("put_cards", card_rows(issuer_id, [cards[card_id] for _, card_id in pairs]))
+        return len(wanted)
+
+    return work
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,7 +110,7 @@ def _card(members: dict[str, Any], number: int, now: int) -> Expected:
     if not isinstance(card_id, str) or not CARD_ID.fullmatch(card_id):
         raise InputError(f"line {number}: cardId", "1 to 48 of A-Z, a-z, 0-9, - and _ expected")
     if not ordered_at:
-        return Expected(card_id, now)
+        return Expected(card_id)
     try:
         moment = datetime.fromisoformat(ordered_at)
     except (TypeError, ValueError):

@@ -53,9 +53,7 @@ class Hook:
 
     async def run_once(self) -> int:
         """Tell what is next, BATCH at most; return how many. Raises what the hook raises, or StoreUnavailable."""
-        row = await self._mirror.db.read(
-            lambda tx: tx.one("find_hook", issuer_id=self._issuer_id, name=self._name)
-        )
+        row = await self._mirror.db.read(lambda tx: tx.one("find_hook", issuer_id=self._issuer_id, name=self._name))
         changes = await self._mirror.changes(self._issuer_id, row[0] if row else 0, BATCH)
         told = 0
         try:

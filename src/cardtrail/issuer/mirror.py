@@ -12,9 +12,10 @@ from typing import Self, TypeVar
 import msgspec
 
 from cardtrail.db import Database, Row, Transaction
+from cardtrail.issuer.dwell import Dwell
 from cardtrail.issuer.rows import known_of
-from cardtrail.issuer.schedule import scheduled
-from cardtrail.issuer.standing import Known, Observed, Outcome
+from cardtrail.issuer.schedule import schedule_of
+from cardtrail.issuer.standing import FOLDED, Known, Observed, Outcome
 from cardtrail.issuer.store import open_store
 from cardtrail.issuer.take import Batch, Sighting, taking, ticket_of
 from cardtrail.protocol.reading import Operation, operation_of
@@ -73,7 +74,8 @@ def change_of(row: Row) -> Change:
 def _held(issuer_id: str, card_id: str) -> Callable[[Transaction], list[Held]]:
     def work(tx: Transaction) -> list[Held]:
         rows = tx.all("pictures_of_card", issuer_id=issuer_id, card_id=card_id)
-        return [Held(operation_of(bytes(row[16])), known_of(row)) for row in rows]
+        held = [Held(operation_of(bytes(row[-1])), known_of(row)) for row in rows]
+        return sorted(held, key=lambda each: each.known.operation not in FOLDED)
 
     return work
 
@@ -92,6 +94,7 @@ class AsyncMirror:
     def __init__(self, db: Database, clock: Clock = wall_clock) -> None:
         self.db = db
         self.clock = clock
+        self.schedule = schedule_of(Dwell())
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -115,10 +118,10 @@ class AsyncMirror:
 
     async def put(self, issuer_id: str, batch: Batch) -> list[Outcome]:
         """Take in all that belongs into one transaction. Raises InputError or StoreUnavailable."""
-        return await self.db.transact(taking(issuer_id, batch, scheduled))
+        return await self.db.transact(taking(issuer_id, batch, self.schedule))
 
     async def card(self, issuer_id: str, card_id: str) -> list[Held]:
-        """Return the orders of a card, newest first; none where nothing is known. Raises StoreUnavailable."""
+        """Return the orders of a card, newest first, then its operations of other kinds. Raises StoreUnavailable."""
         return await self.db.read(_held(issuer_id, card_id))
 
     async def changes(self, issuer_id: str, after: int = 0, most: int = MAX_CHANGES) -> list[Change]:
@@ -144,6 +147,7 @@ class Mirror:
     def __init__(self, db: Database, clock: Clock = wall_clock) -> None:
         self.db = db
         self.clock = clock
+        self.schedule = schedule_of(Dwell())
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -167,10 +171,10 @@ class Mirror:
 
     def put(self, issuer_id: str, batch: Batch) -> list[Outcome]:
         """Take in all that belongs into one transaction. Raises InputError or StoreUnavailable."""
-        return self.db.transact_blocking(taking(issuer_id, batch, scheduled))
+        return self.db.transact_blocking(taking(issuer_id, batch, self.schedule))
 
     def card(self, issuer_id: str, card_id: str) -> list[Held]:
-        """Return the orders of a card, newest first; none where nothing is known. Raises StoreUnavailable."""
+        """Return the orders of a card, newest first, then its operations of other kinds. Raises StoreUnavailable."""
         return self.db.read_blocking(_held(issuer_id, card_id))
 
     def changes(self, issuer_id: str, after: int = 0, most: int = MAX_CHANGES) -> list[Change]:

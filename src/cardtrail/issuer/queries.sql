@@ -44,45 +44,50 @@ UPDATE issuer SET cursor = :cursor, pulled_at = COALESCE(:pulled_at, pulled_at) 
 
 -- name: cards
 -- What is known of cards themselves.
-SELECT c.card_id, c.state, c.priority, c.due_at, c.asked_no, c.checked_at, c.asks, c.known_at, c.answer, c.digest
+SELECT c.card_id, c.state, c.priority, c.due_at, c.asked_no, c.checked_at, c.asks, c.known_at, c.expected_at, c.answer,
+    c.digest
 FROM rows(issuer_id text, card_id text) AS v, card AS c
 WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id;
 
 -- name: operations
 -- What is known of the orders of cards, without pictures.
 SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
-    o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content, o.timeline
+    o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
+    o.held, o.tracked, o.due_date, o.timeline
 FROM rows(issuer_id text, card_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 
 -- name: put_cards
 -- Keep what is known of cards.
-INSERT INTO card (issuer_id, card_id, state, priority, due_at, asked_no, checked_at, asks, known_at, answer, digest)
-SELECT v.issuer_id, v.card_id, v.state, v.priority, v.due_at, v.asked_no, v.checked_at, v.asks, v.known_at, v.answer,
-    v.digest
+INSERT INTO card (issuer_id, card_id, state, priority, due_at, asked_no, checked_at, asks, known_at, expected_at,
+    answer, digest)
+SELECT v.issuer_id, v.card_id, v.state, v.priority, v.due_at, v.asked_no, v.checked_at, v.asks, v.known_at,
+    v.expected_at, v.answer, v.digest
 FROM rows(issuer_id text, card_id text, state text, priority int, due_at bigint, asked_no bigint, checked_at bigint,
-    asks int, known_at bigint, answer text, digest bytea) AS v
+    asks int, known_at bigint, expected_at bigint, answer text, digest bytea) AS v
 WHERE true
 ON CONFLICT (issuer_id, card_id) DO UPDATE SET
     state = excluded.state, priority = excluded.priority, due_at = excluded.due_at, asked_no = excluded.asked_no,
-    checked_at = excluded.checked_at, asks = excluded.asks, answer = excluded.answer, digest = excluded.digest;
+    checked_at = excluded.checked_at, asks = excluded.asks, expected_at = excluded.expected_at, answer = excluded.answer, digest = excluded.digest;
 
 -- name: put_operations
 -- Keep the newest picture of orders.
 INSERT INTO operation (issuer_id, card_id, operation_id, operation, operation_status, stage, shipment_status, start_time,
-    sequence, number, source, asked_at, learned_at, doubtful, why, content, timeline, picture)
+    sequence, number, source, asked_at, learned_at, doubtful, why, content, held, tracked, due_date, timeline, picture)
 SELECT v.issuer_id, v.card_id, v.operation_id, v.operation, v.operation_status, v.stage, v.shipment_status, v.start_time,
-    v.sequence, v.number, v.source, v.asked_at, v.learned_at, v.doubtful, v.why, v.content, v.timeline, v.picture
+    v.sequence, v.number, v.source, v.asked_at, v.learned_at, v.doubtful, v.why, v.content, v.held, v.tracked,
+    v.due_date, v.timeline, v.picture
 FROM rows(issuer_id text, card_id text, operation_id text, operation text, operation_status text, stage text,
     shipment_status text, start_time bigint, sequence bigint, number bigint, source text, asked_at bigint,
-    learned_at bigint, doubtful int, why text, content bytea, timeline bytea, picture bytea) AS v
+    learned_at bigint, doubtful int, why text, content bytea, held int, tracked int, due_date text, timeline bytea,
+    picture bytea) AS v
 WHERE true
 ON CONFLICT (issuer_id, card_id, operation_id) DO UPDATE SET
     operation = excluded.operation, operation_status = excluded.operation_status, stage = excluded.stage,
     shipment_status = excluded.shipment_status, start_time = excluded.start_time, sequence = excluded.sequence,
     number = excluded.number, source = excluded.source, asked_at = excluded.asked_at, learned_at = excluded.learned_at,
-    doubtful = excluded.doubtful, why = excluded.why, content = excluded.content, timeline = excluded.timeline,
-    picture = excluded.picture;
+    doubtful = excluded.doubtful, why = excluded.why, content = excluded.content, held = excluded.held,
+    tracked = excluded.tracked, due_date = excluded.due_date, timeline = excluded.timeline, picture = excluded.picture;
 
 -- name: confirm_operations
 -- Keep what an observation changes that says nothing new: when it was confirmed, and late notifications.
@@ -95,11 +100,11 @@ WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v
 -- name: add_changes
 -- Append to the log of changes.
 INSERT INTO change (issuer_id, number, card_id, operation_id, outcome, source, why, learned_at, wrong_since,
-    stage_before, shipment_before, stage, shipment_status, picture)
+    dwelt, since, stage_before, shipment_before, stage, shipment_status, picture)
 SELECT v.issuer_id, v.number, v.card_id, v.operation_id, v.outcome, v.source, v.why, v.learned_at, v.wrong_since,
-    v.stage_before, v.shipment_before, v.stage, v.shipment_status, v.picture
+    v.dwelt, v.since, v.stage_before, v.shipment_before, v.stage, v.shipment_status, v.picture
 FROM rows(issuer_id text, number bigint, card_id text, operation_id text, outcome text, source text, why text,
-    learned_at bigint, wrong_since bigint, stage_before text, shipment_before text, stage text, shipment_status text,
+    learned_at bigint, wrong_since bigint, dwelt text, since bigint, stage_before text, shipment_before text, stage text, shipment_status text,
     picture bytea) AS v;
 
 -- name: add_tallies
@@ -123,7 +128,8 @@ ON CONFLICT (issuer_id, kind, name) DO NOTHING;
 -- name: pictures_of_card
 -- The pictures of a card's orders, newest order first.
 SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
-    o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content, o.timeline, o.picture
+    o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
+    o.held, o.tracked, o.due_date, o.timeline, o.picture
 FROM operation AS o WHERE o.issuer_id = :issuer_id AND o.card_id = :card_id
 ORDER BY o.start_time DESC, o.number DESC;
 
@@ -204,10 +210,6 @@ UPDATE lease SET until = 0 WHERE issuer_id = :issuer_id AND fence = :fence;
 -- Who holds it, with which fence.
 SELECT holder, fence, until FROM lease WHERE issuer_id = :issuer_id;
 
--- name: forget_cursor
--- Read the feed from its beginning next time.
-UPDATE issuer SET cursor = NULL WHERE issuer_id = :issuer_id;
-
 -- ── hooks ──
 
 -- name: find_hook
@@ -232,14 +234,32 @@ DELETE FROM change WHERE issuer_id = :issuer_id AND number IN (
         AND number <= COALESCE((SELECT min(h.number) FROM hook AS h WHERE h.issuer_id = :issuer_id), number)
     ORDER BY number LIMIT :most);
 
--- ── expected cards ──
+-- ── dwell times ──
 
--- name: expect_cards
--- Expect cards; one that is known already, or that was settled, is asked for again.
-INSERT INTO card (issuer_id, card_id, state, priority, due_at, known_at)
-SELECT v.issuer_id, v.card_id, 'expected', v.priority, v.due_at, v.known_at
-FROM rows(issuer_id text, card_id text, priority int, due_at bigint, known_at bigint) AS v
-WHERE true
-ON CONFLICT (issuer_id, card_id) DO UPDATE SET state = 'expected', priority = excluded.priority,
-    due_at = excluded.due_at, known_at = excluded.known_at, asks = 0, answer = '', digest = NULL
-WHERE card.state IN ('settled', 'silent') OR card.known_at < excluded.known_at;
+-- name: clean_dwells
+-- Dwells of which both ends were notified, from the log of changes after a number.
+SELECT number, dwelt, since, learned_at FROM change
+WHERE issuer_id = :issuer_id AND number > :after ORDER BY number LIMIT :most;
+
+-- name: find_dwells
+-- What was learned of dwell times.
+SELECT name, counted FROM dwell WHERE issuer_id = :issuer_id;
+
+-- name: put_dwells
+-- Keep what was learned of dwell times.
+INSERT INTO dwell (issuer_id, name, counted)
+SELECT v.issuer_id, v.name, v.counted FROM rows(issuer_id text, name text, counted bytea) AS v WHERE true
+ON CONFLICT (issuer_id, name) DO UPDATE SET counted = excluded.counted;
+
+-- name: put_spent
+-- Keep what was spent of a day's calls.
+INSERT INTO spent (issuer_id, day, due, sweep) VALUES (:issuer_id, :day, :due, :sweep)
+ON CONFLICT (issuer_id) DO UPDATE SET day = excluded.day, due = excluded.due, sweep = excluded.sweep;
+
+-- name: find_spent
+-- What was spent of the day's calls.
+SELECT day, due, sweep FROM spent WHERE issuer_id = :issuer_id;
+
+-- name: forget_cursor
+-- Read the feed from its beginning next time.
+UPDATE issuer SET cursor = NULL WHERE issuer_id = :issuer_id;

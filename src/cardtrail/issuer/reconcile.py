@@ -157,7 +157,7 @@ class Reconciler:
 
     async def _read_page(self, since: str | None) -> tuple[Heard, str | None, bool]:
         asked_at, ticket = self._mirror.clock(), await self._mirror.ticket(self._issuer_id)
-        page = await self._asker.source.read_changes(since, PAGE)
+        page = await self._asker.source.changes(since, limit=PAGE)
         observed, sightings = [], []
         now = self._mirror.clock()
         for element in page.elements:

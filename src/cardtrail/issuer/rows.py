@@ -22,6 +22,7 @@ class Card(msgspec.Struct, kw_only=True):
     checked_at: int | None = None
     asks: int = 0
     known_at: int
+    expected_at: int | None = None
     answer: str = ""
     digest: bytes | None = None
 
@@ -30,7 +31,7 @@ def card_of(row: Row) -> Card:
     """Return the card of a row of `cards`."""
     return Card(
         card_id=row[0], state=row[1], priority=row[2], due_at=row[3], asked_no=row[4], checked_at=row[5], asks=row[6],
-        known_at=row[7], answer=row[8], digest=row[9],
+        known_at=row[7], expected_at=row[8], answer=row[9], digest=row[10],
     )  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def card_rows(issuer_id: str, cards: Iterable[Card]) -> list[Row]:
     """Return what `put_cards` takes."""
     return [
         (issuer_id, each.card_id, each.state, each.priority, each.due_at, each.asked_no, each.checked_at, each.asks,
-         each.known_at, each.answer, each.digest)
+         each.known_at, each.expected_at, each.answer, each.digest)
         for each in cards
     ]  # fmt: skip
 
@@ -48,8 +49,8 @@ def known_of(row: Row) -> Known:
     return Known(
         card_id=row[0], operation_id=row[1], operation=row[2], operation_status=row[3], stage=row[4],
         shipment_status=row[5], start_time=row[6], sequence=row[7], number=row[8], source=row[9], asked_at=row[10],
-        learned_at=row[11], doubtful=bool(row[12]), why=row[13], content=bytes(row[14]),
-        timeline=_steps.decode(row[15]),
+        learned_at=row[11], doubtful=bool(row[12]), why=row[13], content=bytes(row[14]), held=bool(row[15]),
+        tracked=bool(row[16]), due_date=row[17], timeline=_steps.decode(row[18]),
     )  # fmt: skip
 
 
@@ -58,7 +59,8 @@ def operation_row(issuer_id: str, known: Known, picture: bytes) -> Row:
     return (
         issuer_id, known.card_id, known.operation_id, known.operation, known.operation_status, known.stage,
         known.shipment_status, known.start_time, known.sequence, known.number, known.source, known.asked_at,
-        known.learned_at, int(known.doubtful), known.why, known.content, _encode(known.timeline), picture,
+        known.learned_at, int(known.doubtful), known.why, known.content, int(known.held), int(known.tracked),
+        known.due_date, _encode(known.timeline), picture,
     )  # fmt: skip
 
 
@@ -70,8 +72,11 @@ def confirmed_row(issuer_id: str, known: Known) -> Row:
     )  # fmt: skip
 
 
-def change_row(issuer_id: str, taken: Taken, wrong_since: int | None) -> Row:
-    """Return what `add_changes` takes. Raises ValueError for an outcome that changes nothing."""
+def change_row(issuer_id: str, taken: Taken, wrong_since: int | None, dwelt: str | None) -> Row:
+    """Return what `add_changes` takes; `dwelt` is where the order was until then.
+
+    Raises ValueError for an outcome that changes nothing.
+    """
     outcome, known = taken.outcome, taken.known
     if known is None or not isinstance(outcome, CHANGING):
         raise ValueError("nothing has changed")
@@ -79,6 +84,7 @@ def change_row(issuer_id: str, taken: Taken, wrong_since: int | None) -> Row:
     name = "applied" if isinstance(outcome, Applied) else "doubtful" if isinstance(outcome, Doubtful) else "regressed"
     return (
         issuer_id, known.number, known.card_id, known.operation_id, name, known.source, known.why, known.learned_at,
-        wrong_since, before.stage if before else None, before.shipment_status if before else None,
+        wrong_since, dwelt, before.learned_at if before else None,
+        before.stage if before else None, before.shipment_status if before else None,
         known.stage, known.shipment_status, outcome.operation.raw,
     )  # fmt: skip

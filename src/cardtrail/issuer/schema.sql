@@ -31,6 +31,7 @@ CREATE TABLE card (
     checked_at BIGINT,
     asks       INTEGER NOT NULL DEFAULT 0,
     known_at   BIGINT NOT NULL,
+    expected_at BIGINT,
     answer     TEXT NOT NULL DEFAULT '' CHECK (answer IN ('', 'found', 'unknown', 'failed')),
     digest     BYTEA,
     PRIMARY KEY (issuer_id, card_id)
@@ -56,13 +57,17 @@ CREATE TABLE operation (
     doubtful         INTEGER NOT NULL CHECK (doubtful IN (0, 1)),
     why              TEXT NOT NULL,
     content          BYTEA NOT NULL,
+    held             INTEGER NOT NULL CHECK (held IN (0, 1)),
+    tracked          INTEGER NOT NULL CHECK (tracked IN (0, 1)),
+    due_date         TEXT,
     timeline         BYTEA NOT NULL,
     picture          BYTEA NOT NULL,
     PRIMARY KEY (issuer_id, card_id, operation_id)
 );
 
 -- Every change of the mirror, in commit order: what hooks are told, what is exported, what the drift report is made of.
--- `wrong_since` is set where an answer told what no notification had: the mirror was wrong since then at most.
+-- `wrong_since` is set where an answer told what no notification had: the mirror was wrong since then at most. `dwelt`
+-- is set where notifications told both ends of a dwell: where the card was, from `since` on.
 CREATE TABLE change (
     issuer_id       TEXT NOT NULL,
     number          BIGINT NOT NULL,
@@ -73,6 +78,8 @@ CREATE TABLE change (
     why             TEXT NOT NULL,
     learned_at      BIGINT NOT NULL,
     wrong_since     BIGINT,
+    dwelt           TEXT,
+    since           BIGINT,
     stage_before    TEXT,
     shipment_before TEXT,
     stage           TEXT NOT NULL,
@@ -134,4 +141,19 @@ CREATE TABLE hook (
     number    BIGINT NOT NULL,
     told_at   BIGINT NOT NULL,
     PRIMARY KEY (issuer_id, name)
+);
+
+-- How long cards usually dwell where they are (issuer/dwell.py), and what was spent of the day's calls.
+CREATE TABLE dwell (
+    issuer_id TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    counted   BYTEA NOT NULL,
+    PRIMARY KEY (issuer_id, name)
+);
+
+CREATE TABLE spent (
+    issuer_id TEXT PRIMARY KEY,
+    day       INTEGER NOT NULL,
+    due       BIGINT NOT NULL,
+    sweep     BIGINT NOT NULL
 );

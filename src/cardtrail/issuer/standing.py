@@ -24,6 +24,9 @@ DAY = 86_400_000_000
 FOLDED = frozenset({"PRODUCE", "STANDALONE_TRACKING"})
 """Kinds of operation that say where a card is; the others are kept, and tell nothing of that."""
 
+ON_HOLD = "ON_HOLD"
+"""What the reason of an order on hold begins with."""
+
 Source = Literal["notification", "answer"]
 
 
@@ -65,6 +68,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What the mirror has of one order, but for the picture itself. `number` is the mirror's count when it was taken.
 
     `why` is the rule by which this picture won over the one before; `doubtful` means that it may not be the newest.
+    `held` is an order on hold, `tracked` one whose parcel can be followed.
     """
 
     card_id: str
@@ -82,6 +86,9 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     doubtful: bool
     why: str
     content: bytes
+    held: bool = False
+    tracked: bool = False
+    due_date: str | None = None
     timeline: tuple[Step, ...] = ()
 
 
@@ -228,11 +235,17 @@ def _replaced(  # noqa: PLR0913, PLR0917 -- all that decides what is kept
         operation_status=operation.status, stage=operation.stage, shipment_status=operation.shipment_status,
         start_time=operation.start_time, sequence=operation.sequence, number=number,
         source=observed.source, asked_at=observed.asked_at, learned_at=observed.learned_at,
-        doubtful=doubtful, why=rule, content=content,
+        doubtful=doubtful, why=rule, content=content, held=(operation.reason or "").startswith(ON_HOLD),
+        tracked=_is_tracked(operation), due_date=operation.due_date,
         timeline=((before.timeline if before else ()) + steps)[-MAX_TIMELINE:],
     )  # fmt: skip
     tallies = tuple([Tally(step.learned_at // DAY, step.word, step.told) for step in steps])
     return Taken(kind(operation, rule, before), known, tallies)
+
+
+def _is_tracked(operation: Operation) -> bool:
+    shipment = operation.shipment
+    return shipment is not None and (shipment.status is not None or shipment.tracking_number is not None)
 
 
 # ── the timeline ─────────────────────────────────────────────────────────────────────────────────────────────

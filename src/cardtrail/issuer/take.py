@@ -12,8 +12,10 @@ import msgspec
 
 from cardtrail.db import Row, Transaction
 from cardtrail.errors import InputError
+from cardtrail.issuer.due import key_of
 from cardtrail.issuer.lease import check_fence
 from cardtrail.issuer.rows import Card, card_of, card_rows, change_row, confirmed_row, known_of, operation_row
+from cardtrail.issuer.schedule import Schedule, knowledge_of
 from cardtrail.issuer.standing import (
     CHANGING,
     DAY,
@@ -25,6 +27,7 @@ from cardtrail.issuer.standing import (
     Stale,
     Taken,
     Tally,
+    Told,
     taken,
 )
 from cardtrail.protocol.codec import ISSUER_ID
@@ -36,8 +39,6 @@ MAX_NAME = 200
 
 Key = tuple[str, str]
 """Card id, operation id."""
-Schedule = Callable[[Card, Sequence[Known], int], None]
-"""Sets a card's state, priority and due time from the orders it has."""
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -160,7 +161,7 @@ def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
     confirmed = [each for key, each in fold.confirmed.items() if key not in fold.changed]
     tx.each("confirm_operations", [confirmed_row(issuer_id, each) for each in confirmed])
     changes = [
-        change_row(issuer_id, each, _wrong_since(each, fold.cards.get(key[0])))
+        change_row(issuer_id, each, _wrong_since(each, fold.cards.get(key[0])), dwelt_in(each))
         for key, takens in fold.changed.items()
         for each in takens
     ]
@@ -193,6 +194,16 @@ def _wrong_since(each: Taken, card: Card | None) -> int | None:
     return min(earliest, known.learned_at)
 
 
+def dwelt_in(each: Taken) -> str | None:
+    """Return where a card was until this change, if notifications told both ends and nothing was left out between."""
+    known, before = each.known, each.outcome.before
+    if known is None or before is None or {known.source, before.source} != {"notification"}:
+        return None
+    if any(step.learned_at == known.learned_at and step.told is Told.INFERRED for step in known.timeline):
+        return None
+    return key_of(knowledge_of(before))
+
+
 def _sighting_rows(issuer_id: str, batch: Batch) -> list[Row]:
     named = {(each.kind, each.name[:MAX_NAME]): each.sample[:MAX_SAMPLE] for each in batch.sightings}
     return [(issuer_id, kind, name, batch.now, sample) for (kind, name), sample in sorted(named.items())]
@@ -203,7 +214,8 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
     orders: dict[str, list[Known]] = {}
     for known in fold.known.values():
         orders.setdefault(known.card_id, []).append(known)
-    touched = {card_id for card_id, _ in (*fold.changed, *fold.confirmed)} | set(batch.asked)
+    changed = {card_id for card_id, _ in fold.changed}
+    touched = changed | {card_id for card_id, _ in fold.confirmed} | set(batch.asked)
     told = {observed.operation.card_id for observed in batch.observed if observed.source == "notification"}
     written = []
     for card_id in sorted(touched):
@@ -211,6 +223,8 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
         if card_id in told:
             card.digest = None  # the next answer must be read, although it may be the same as the last one
         _ask(batch, card)
+        if card_id in changed:
+            card.asks = 0
         schedule(card, [each for each in orders.get(card_id, ()) if each.operation in FOLDED], batch.now)
         written.append(card)
     tx.each("put_cards", card_rows(issuer_id, written))
