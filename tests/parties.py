@@ -13,8 +13,8 @@ from cardtrail.platform.box import Box
 from cardtrail.platform.parties import Parties, PartyKind, Rights, new_party
 from cardtrail.platform.signing import Signing
 from cardtrail.platform.store import open_store
-from cardtrail.platform.tokens import FORM, GRANT, Tokens
-from cardtrail.protocol.token import jwk_of, make_assertion
+from cardtrail.platform.tokens import FORM, Tokens
+from cardtrail.protocol.token import GRANT, jwk_of, make_assertion
 
 ISSUER = "ISSUER0001"
 KID = "key-1"

@@ -21,13 +21,12 @@ from joserfc.jwk import ECKey
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.parties import Parties, PartyKind, Rights, new_party
 from cardtrail.platform.store import open_store
-from cardtrail.protocol.token import make_assertion, private_key_of
+from cardtrail.protocol.token import GRANT, make_assertion, private_key_of
 
 ISSUER, OTHER_ISSUER, PRODUCER = "ISSUER0001", "ISSUER0002", "site-north"
 OPERATOR, STRICT_ISSUER, LIMITED_OPERATOR = "ada", "ISSUER0003", "bea"
 PATIENCE = 30.0
 """Longest wait for a process to come up or to end, seconds."""
-GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _PARTIES = (ISSUER, OTHER_ISSUER, PRODUCER, OPERATOR, STRICT_ISSUER, LIMITED_OPERATOR)
 _KEYS = {party: ECKey.generate_key("P-256", private=True) for party in _PARTIES}
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from cardtrail.core.bucket import Bucket
 from cardtrail.db import Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.audit import list_audit
@@ -23,7 +24,6 @@ from cardtrail.platform.endpoint import EndpointState, Secrets, Signing
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lane import Lane
 from cardtrail.platform.ledger import Selection
-from cardtrail.platform.limit import Bucket
 from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.replay import Replay
 from cardtrail.platform.settle import Done, Settlement, Settler

@@ -23,8 +23,8 @@ from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.parties import Parties, PartyKind, Rights, new_party
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.tls import uvicorn_options
-from cardtrail.platform.tokens import FORM, GRANT, JSON
-from cardtrail.protocol.token import jwk_of, make_assertion
+from cardtrail.platform.tokens import FORM, JSON
+from cardtrail.protocol.token import GRANT, jwk_of, make_assertion
 from tests.certificates import Authority, thumbprint
 from tests.parties import ACTOR, ISSUER, KID, opened
 

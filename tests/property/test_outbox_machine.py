@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from structlog.testing import capture_logs
 
 from cardtrail.errors import Conflict
-from cardtrail.platform.answer import Answer, Failure, failed
+from cardtrail.platform.answer import Answer, failed
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.deliver import Deliverer, Options
 from cardtrail.platform.endpoint import EndpointState, Mode
@@ -22,6 +22,7 @@ from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.ledger import Selection
 from cardtrail.platform.outbox import EXACT, NotificationState
 from cardtrail.platform.replay import Replay
+from cardtrail.protocol.failure import Failure
 from tests.delivering import BOX, HOUR, MINUTE, SECOND, Delivering, Note
 from tests.desk import Desk, execute
 from tests.events import event

@@ -1,1 +1,1 @@
-"""The issuer's side: client, receiver, mirror, reconciler."""
+"""The issuer kit: client, receiver, mirror, reconciler. For any server of the published contract."""

@@ -7,13 +7,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from cardtrail.platform.answer import Answer, Failure, failed
+from cardtrail.platform.answer import Answer, failed
 from cardtrail.platform.egress import KEPT_BODY, Egress, Tls
 from cardtrail.platform.endpoint import Endpoint, Secrets, Signing
 from cardtrail.platform.logs import masked
 from cardtrail.platform.oauth import TokenSource
 from cardtrail.protocol.codec import strict_form
 from cardtrail.protocol.envelope import body_of, webhook_id_of
+from cardtrail.protocol.failure import Failure
 from cardtrail.protocol.signature import Signer, headers_of
 
 CURSOR_HEADER = "x-cardtrail-cursor"

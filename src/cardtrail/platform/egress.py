@@ -24,19 +24,18 @@ from pyreqwest.response import Response
 from cardtrail import __version__
 from cardtrail.errors import InputError
 from cardtrail.platform.address import Networks
-from cardtrail.platform.answer import (
+from cardtrail.platform.answer import Answer, failed
+from cardtrail.platform.auth import wall_clock
+from cardtrail.platform.resolve import Place, Places, Resolver, system_resolver
+from cardtrail.platform.target import Target, target_of
+from cardtrail.protocol.failure import (
     STOPPING,
-    Answer,
     Failure,
     began_to_answer,
-    failed,
     failure_of,
     plain,
     retry_after_of,
 )
-from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.resolve import Place, Places, Resolver, system_resolver
-from cardtrail.platform.target import Target, target_of
 
 TIMEOUT = 15.0
 """Longest call, from the look-up of the name to the end of the answer, seconds."""

@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 import structlog
 
+from cardtrail.core.bucket import Bucket
 from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import StoreUnavailable
@@ -23,7 +24,6 @@ from cardtrail.platform.egress import Egress
 from cardtrail.platform.endpoint import Endpoint, EndpointState, Mode, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
-from cardtrail.platform.limit import Bucket
 from cardtrail.platform.outbox import NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
 from cardtrail.protocol.envelope import halves

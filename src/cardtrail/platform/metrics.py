@@ -7,8 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cardtrail.platform.answer import Answer, Failure
+from cardtrail.platform.answer import Answer
 from cardtrail.platform.status import StatusRoute
+from cardtrail.protocol.failure import Failure
 
 Tallies = defaultdict[Failure | int | None, int]
 """How often each result of a call came: a failure or an HTTP status."""

@@ -15,8 +15,8 @@ from ipaddress import ip_address
 import msgspec
 
 from cardtrail.platform.address import Networks, objection_to
-from cardtrail.platform.answer import STOPPING, Failure
 from cardtrail.platform.target import Target
+from cardtrail.protocol.failure import STOPPING, Failure
 
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
 """Returns all addresses of a name as text. Raises OSError."""

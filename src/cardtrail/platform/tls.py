@@ -5,32 +5,24 @@ is put into each request's scope. Behind a proxy that ends TLS the thumbprint co
 only from the addresses listed; what such a proxy itself connects with says nothing about its clients.
 """
 
-import re
 import ssl
 from asyncio import Transport
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from cardtrail.errors import SettingError
 from cardtrail.platform.connection import LimitedProtocol
 from cardtrail.platform.settings import Settings
+from cardtrail.protocol.certificate import UNCLEAR, Networks, is_listed, proxies_of, thumbprint_in
 from cardtrail.protocol.token import thumbprint_of
 
 CERTIFICATE = "cardtrail.cert"
 """Where a request's scope holds the thumbprint; missing or None without a certificate."""
-UNCLEAR = ""
-"""A proxy said something about the certificate that cannot be read: equal to no thumbprint and not to None."""
-Networks = Sequence[IPv4Network | IPv6Network]
-
-_BASE64URL = re.compile(r"[A-Za-z0-9_-]{43}")
-_HEX = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def uvicorn_options(settings: Settings) -> dict[str, Any]:
     """Return the options of uvicorn.Config that have to do with TLS and proxies. Raises SettingError."""
-    proxies = _networks(settings.trusted_proxies)
+    proxies = proxies_of(settings.trusted_proxies.split(","))
     options: dict[str, Any] = {
         "http": LimitedProtocol,
         "proxy_headers": bool(proxies),
@@ -80,7 +72,7 @@ def protocol_of(proxies: Networks, header: str) -> type[LimitedProtocol]:
 
         def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             super().connection_made(transport)
-            self.by_proxy = is_listed(self.client, proxies)
+            self.by_proxy = self.client is not None and is_listed(self.client[0], proxies)
             self.certificate = None if self.by_proxy else peer_thumbprint(transport)
 
         def on_headers_complete(self) -> None:
@@ -99,38 +91,11 @@ def peer_thumbprint(transport: Transport) -> str | None:
 
 
 def named_thumbprint(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """Return the thumbprint a proxy names: base64url, or hexadecimal with or without colons.
+    """Return the thumbprint a proxy names, None if it says that there was no certificate.
 
     UNCLEAR if it is malformed or there twice, since then one may be the client's own.
     """
     values = [value for header, value in headers if header == name]
     if not values or values == [b""]:
         return None
-    text = values[0].decode("latin-1").strip().removesuffix("=")
-    if len(values) > 1:
-        return UNCLEAR
-    if _BASE64URL.fullmatch(text):
-        return text
-    digits = text.replace(":", "")
-    if _HEX.fullmatch(digits):
-        return urlsafe_b64encode(bytes.fromhex(digits)).rstrip(b"=").decode()
-    return UNCLEAR
-
-
-def is_listed(client: tuple[str, int] | None, proxies: Networks) -> bool:
-    """Tell whether a connection comes from a listed proxy."""
-    if client is None or not proxies:
-        return False
-    try:
-        address = ip_address(client[0])
-    except ValueError:
-        return False
-    return any(address in network for network in proxies)
-
-
-def _networks(setting: str) -> Networks:
-    names = [name.strip() for name in setting.split(",") if name.strip()]
-    try:
-        return [ip_network(name) for name in names]
-    except ValueError as error:
-        raise SettingError(f"trusted_proxies: {error}") from None
+    return UNCLEAR if len(values) > 1 else thumbprint_in(values[0].decode("latin-1"))

@@ -10,11 +10,13 @@ from cardtrail.db import Database
 from cardtrail.errors import Refused, Unauthorized
 from cardtrail.platform.auth import Authenticator, Registry
 from cardtrail.platform.parties import Party
-from cardtrail.platform.tls import UNCLEAR
+from cardtrail.protocol.certificate import UNCLEAR
 from cardtrail.protocol.token import (
     ACCESS_LIFETIME,
+    GRANT,
     LEEWAY,
     SECOND,
+    TOKEN_PATH,
     AccessToken,
     Assertion,
     UnknownKey,
@@ -22,8 +24,6 @@ from cardtrail.protocol.token import (
     verify_assertion,
 )
 
-PATH = "/authz/v1/oauth2/token"
-GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 MAX_BODY = 16_384
@@ -143,7 +143,7 @@ def audience_of(setting: str) -> Callable[[str], bool]:
 
 def _is_token_url(name: str) -> bool:
     try:
-        return urlsplit(name).path == PATH
+        return urlsplit(name).path == TOKEN_PATH
     except ValueError:
         return False
 

@@ -18,6 +18,10 @@ from msgspec import Meta
 
 from cardtrail.errors import InputError, Unauthorized
 
+GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+"""The grant by which an assertion is traded for an access token, RFC 7523."""
+TOKEN_PATH = "/authz/v1/oauth2/token"  # noqa: S105 -- a path
+"""Where that is done."""
 MAX_ASSERTION = 8_192
 """Longest assertion, characters."""
 MAX_ACCESS_TOKEN = 4_096

@@ -9,10 +9,8 @@ from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import RequestError
 
 from cardtrail.errors import CardtrailError, Refused, StoreUnavailable
-from cardtrail.protocol.token import SECOND, PrivateKey, make_assertion
+from cardtrail.protocol.token import GRANT, SECOND, TOKEN_PATH, PrivateKey, make_assertion
 
-GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-TOKEN_PATH = "/authz/v1/oauth2/token"  # noqa: S105 -- a path
 INGEST_PATH = "/ingest/v1/events"
 BASE_PATH = "/banking/v1"
 RENEW_AFTER = 0.6

@@ -7,8 +7,9 @@ from urllib.request import getproxies, proxy_bypass
 import structlog
 
 from cardtrail.errors import CardtrailError, StoreUnavailable
+from cardtrail.protocol.token import TOKEN_PATH
 from cardtrail.sandbox.admit import ISSUER_ID
-from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, TOKEN_PATH, Caller
+from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
 from cardtrail.sandbox.feed import card_id_of
 from cardtrail.sandbox.folder import Folder
 from cardtrail.sandbox.watch import Screen

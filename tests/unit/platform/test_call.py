@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from cardtrail.platform.answer import Answer, Failure, failed
+from cardtrail.platform.answer import Answer, failed
 from cardtrail.platform.call import MAX_SHOWN, NOT_SENT, Caller, Message, Verdict, verdict_of
 from cardtrail.platform.endpoint import Config, Endpoint, OAuth, Secret, Secrets, Signing
+from cardtrail.protocol.failure import Failure
 from cardtrail.protocol.signature import new_key, new_secret
 
 SECOND = 1_000_000

@@ -16,10 +16,11 @@ from pyreqwest.client import ClientBuilder
 from cardtrail.errors import InputError
 from cardtrail.platform import egress as module
 from cardtrail.platform.address import networks_of
-from cardtrail.platform.answer import Answer, Failure
+from cardtrail.platform.answer import Answer
 from cardtrail.platform.egress import KEPT_BODY, MAX_AGE, MAX_ANSWER, Egress, Tls, checked_tls
 from cardtrail.platform.resolve import REMEMBERED, Resolver, system_resolver
 from cardtrail.platform.tls import server_context
+from cardtrail.protocol.failure import Failure
 from tests.certificates import Authority
 
 LOOPBACK = networks_of("127.0.0.0/8")

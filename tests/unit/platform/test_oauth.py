@@ -7,9 +7,10 @@ from urllib.parse import parse_qs
 import msgspec
 import pytest
 
-from cardtrail.platform.answer import Answer, Failure, failed
+from cardtrail.platform.answer import Answer, failed
 from cardtrail.platform.endpoint import OAuth
 from cardtrail.platform.oauth import MAX_SECONDS, TokenSource
+from cardtrail.protocol.failure import Failure
 
 SECRET = "s3cret"
 Headers = list[tuple[str, str]]

@@ -1,14 +1,13 @@
 """How the certificate of a call is found, and whom we believe about it."""
 
-from ipaddress import ip_network
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cardtrail.errors import SettingError
 from cardtrail.platform.settings import Settings
-from cardtrail.platform.tls import UNCLEAR, is_listed, named_thumbprint, uvicorn_options
+from cardtrail.platform.tls import named_thumbprint, uvicorn_options
+from cardtrail.protocol.certificate import UNCLEAR
 from cardtrail.protocol.token import thumbprint_of
 
 NAME = b"x-client-cert-sha256"
@@ -47,12 +46,6 @@ def test_only_listed_addresses_are_proxies() -> None:
     proxies = options["forwarded_allow_ips"]
     assert proxies == ["192.0.2.7/32", "2001:db8::/32"]
     assert options["proxy_headers"] is True
-
-
-@pytest.mark.parametrize("client", [None, ("192.0.2.8", 1), ("unix", 1), ("", 1)])
-def test_who_is_not_listed_is_no_proxy(client: tuple[str, int] | None) -> None:
-    assert is_listed(client, [ip_network("192.0.2.7")]) is False
-    assert is_listed(("192.0.2.7", 1), [ip_network("192.0.2.7")]) is True
 
 
 def test_without_proxies_no_forwarded_header_is_believed() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardtrail.platform.tokens import FORM, GRANT, JSON, MAX_BODY, GrantRefused, _request_of, audience_of
+from cardtrail.platform.tokens import FORM, JSON, MAX_BODY, GrantRefused, _request_of, audience_of
+from cardtrail.protocol.token import GRANT
 
 GOOD = {"grant_type": GRANT, "assertion": "a.b.c"}
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyreqwest.exceptions import PyreqwestError
 
-from cardtrail.platform.answer import MAX_RETRY_AFTER, MAX_TEXT, Failure, failure_of, plain, retry_after_of
+from cardtrail.protocol.failure import MAX_RETRY_AFTER, MAX_TEXT, Failure, failure_of, plain, retry_after_of
 
 NOON = 1_792_411_200_000_000
 """2026-10-19 12:00:00 UTC in µs."""

@@ -1,0 +1,265 @@
+-- The mirror's queries, one text for both engines. How rows are given in sets is told in cardtrail/db/sql.py.
+
+-- name: find_meta
+-- A single value by its name.
+SELECT value FROM meta WHERE name = :name;
+
+-- name: set_meta
+-- Write a single value.
+INSERT INTO meta (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: clock
+-- Now in microseconds, by the one clock that all processes share.
+SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint); -- postgres
+SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER); -- sqlite
+
+-- ── writing to an issuer's mirror ──
+
+-- name: add_issuer
+-- Begin an issuer's mirror.
+INSERT INTO issuer (issuer_id) VALUES (:issuer_id) ON CONFLICT (issuer_id) DO NOTHING;
+
+-- name: lock_issuer
+-- The count of an issuer's mirror, held until the commit: whoever writes to it does so alone.
+SELECT number FROM issuer WHERE issuer_id = :issuer_id
+FOR UPDATE -- postgres
+;
+
+-- name: find_issuer
+-- How far an issuer's mirror is.
+SELECT number, cursor, pulled_at, mark, heard_at FROM issuer WHERE issuer_id = :issuer_id;
+
+-- name: set_number
+-- Count on.
+UPDATE issuer SET number = :number WHERE issuer_id = :issuer_id;
+
+-- name: set_heard
+-- Count on, and remember that a message came.
+UPDATE issuer SET number = :number, heard_at = :heard_at, mark = COALESCE(:mark, mark) WHERE issuer_id = :issuer_id;
+
+-- name: set_cursor
+-- Remember where to read on in the feed; `pulled_at` is null but for a page that was the last.
+UPDATE issuer SET cursor = :cursor, pulled_at = COALESCE(:pulled_at, pulled_at) WHERE issuer_id = :issuer_id;
+
+-- name: cards
+-- What is known of cards themselves.
+SELECT c.card_id, c.state, c.priority, c.due_at, c.asked_no, c.checked_at, c.asks, c.known_at, c.expected_at, c.answer,
+    c.digest
+FROM rows(issuer_id text, card_id text) AS v, card AS c
+WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id;
+
+-- name: operations
+-- What is known of the orders of cards, without pictures.
+SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
+    o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
+    o.held, o.tracked, o.due_date, o.timeline
+FROM rows(issuer_id text, card_id text) AS v, operation AS o
+WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
+
+-- name: put_cards
+-- Keep what is known of cards.
+INSERT INTO card (issuer_id, card_id, state, priority, due_at, asked_no, checked_at, asks, known_at, expected_at,
+    answer, digest)
+SELECT v.issuer_id, v.card_id, v.state, v.priority, v.due_at, v.asked_no, v.checked_at, v.asks, v.known_at,
+    v.expected_at, v.answer, v.digest
+FROM rows(issuer_id text, card_id text, state text, priority int, due_at bigint, asked_no bigint, checked_at bigint,
+    asks int, known_at bigint, expected_at bigint, answer text, digest bytea) AS v
+WHERE true
+ON CONFLICT (issuer_id, card_id) DO UPDATE SET
+    state = excluded.state, priority = excluded.priority, due_at = excluded.due_at, asked_no = excluded.asked_no,
+    checked_at = excluded.checked_at, asks = excluded.asks, expected_at = excluded.expected_at, answer = excluded.answer, digest = excluded.digest;
+
+-- name: put_operations
+-- Keep the newest picture of orders.
+INSERT INTO operation (issuer_id, card_id, operation_id, operation, operation_status, stage, shipment_status, start_time,
+    sequence, number, source, asked_at, learned_at, doubtful, why, content, held, tracked, due_date, timeline, picture)
+SELECT v.issuer_id, v.card_id, v.operation_id, v.operation, v.operation_status, v.stage, v.shipment_status, v.start_time,
+    v.sequence, v.number, v.source, v.asked_at, v.learned_at, v.doubtful, v.why, v.content, v.held, v.tracked,
+    v.due_date, v.timeline, v.picture
+FROM rows(issuer_id text, card_id text, operation_id text, operation text, operation_status text, stage text,
+    shipment_status text, start_time bigint, sequence bigint, number bigint, source text, asked_at bigint,
+    learned_at bigint, doubtful int, why text, content bytea, held int, tracked int, due_date text, timeline bytea,
+    picture bytea) AS v
+WHERE true
+ON CONFLICT (issuer_id, card_id, operation_id) DO UPDATE SET
+    operation = excluded.operation, operation_status = excluded.operation_status, stage = excluded.stage,
+    shipment_status = excluded.shipment_status, start_time = excluded.start_time, sequence = excluded.sequence,
+    number = excluded.number, source = excluded.source, asked_at = excluded.asked_at, learned_at = excluded.learned_at,
+    doubtful = excluded.doubtful, why = excluded.why, content = excluded.content, held = excluded.held,
+    tracked = excluded.tracked, due_date = excluded.due_date, timeline = excluded.timeline, picture = excluded.picture;
+
+-- name: confirm_operations
+-- Keep what an observation changes that says nothing new: when it was confirmed, and late notifications.
+UPDATE operation AS o SET number = v.number, asked_at = v.asked_at, doubtful = v.doubtful, sequence = v.sequence,
+    timeline = v.timeline
+FROM rows(issuer_id text, card_id text, operation_id text, number bigint, asked_at bigint, doubtful int,
+    sequence bigint, timeline bytea) AS v
+WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
+
+-- name: add_changes
+-- Append to the log of changes.
+INSERT INTO change (issuer_id, number, card_id, operation_id, outcome, source, why, learned_at, wrong_since,
+    dwelt, since, stage_before, shipment_before, stage, shipment_status, picture)
+SELECT v.issuer_id, v.number, v.card_id, v.operation_id, v.outcome, v.source, v.why, v.learned_at, v.wrong_since,
+    v.dwelt, v.since, v.stage_before, v.shipment_before, v.stage, v.shipment_status, v.picture
+FROM rows(issuer_id text, number bigint, card_id text, operation_id text, outcome text, source text, why text,
+    learned_at bigint, wrong_since bigint, dwelt text, since bigint, stage_before text, shipment_before text, stage text, shipment_status text,
+    picture bytea) AS v;
+
+-- name: add_tallies
+-- Count on.
+INSERT INTO tally (issuer_id, day, word, told, count)
+SELECT v.issuer_id, v.day, v.word, v.told, v.count
+FROM rows(issuer_id text, day int, word text, told text, count bigint) AS v
+WHERE true
+ON CONFLICT (issuer_id, day, word, told) DO UPDATE SET count = tally.count + excluded.count;
+
+-- name: add_sightings
+-- Keep what the contract does not name, if it is the first sight of it.
+INSERT INTO sighting (issuer_id, kind, name, first_at, sample)
+SELECT v.issuer_id, v.kind, v.name, v.first_at, v.sample
+FROM rows(issuer_id text, kind text, name text, first_at bigint, sample bytea) AS v
+WHERE true
+ON CONFLICT (issuer_id, kind, name) DO NOTHING;
+
+-- ── reading ──
+
+-- name: pictures_of_card
+-- The pictures of a card's orders, newest order first.
+SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
+    o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
+    o.held, o.tracked, o.due_date, o.timeline, o.picture
+FROM operation AS o WHERE o.issuer_id = :issuer_id AND o.card_id = :card_id
+ORDER BY o.start_time DESC, o.number DESC;
+
+-- name: changes_after
+-- The log of changes after a number, in commit order.
+SELECT number, card_id, operation_id, outcome, source, why, learned_at, wrong_since, stage_before, shipment_before,
+    stage, shipment_status, picture
+FROM change WHERE issuer_id = :issuer_id AND number > :after ORDER BY number LIMIT :most;
+
+-- name: count_open
+-- How many cards are expected or open, and were not asked for since a number.
+SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND asked_no < :before;
+
+-- name: sweep_cards
+-- The open cards that were asked for longest ago, a page at a time.
+SELECT card_id, asked_no, digest FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open')
+    AND asked_no < :before AND (asked_no, card_id) > (:after_no, :after_card)
+ORDER BY asked_no, card_id LIMIT :most;
+
+-- name: due_cards
+-- The cards of one priority that are due, longest first.
+SELECT card_id, asked_no, digest FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = :priority AND due_at <= :now
+ORDER BY due_at, card_id LIMIT :most;
+
+-- name: unseen_cards
+-- Cards with an order that was not confirmed since a number, a page at a time; for a feed that was read anew.
+SELECT DISTINCT card_id, 0, NULL FROM operation
+WHERE issuer_id = :issuer_id AND number < :before AND card_id > :after_card AND operation IN ('PRODUCE', 'STANDALONE_TRACKING')
+ORDER BY card_id LIMIT :most;
+
+-- ── passes ──
+
+-- name: open_pass
+-- The pass that has not ended.
+SELECT start_no, kind, began_at, touched_at, calls, asked, unknown, failed, repaired FROM pass
+WHERE issuer_id = :issuer_id AND ended_at IS NULL ORDER BY start_no DESC LIMIT 1;
+
+-- name: begin_pass
+-- Begin a pass.
+INSERT INTO pass (issuer_id, start_no, kind, began_at, touched_at)
+VALUES (:issuer_id, :start_no, :kind, :began_at, :began_at);
+
+-- name: add_to_pass
+-- Keep what a pass has done.
+UPDATE pass SET calls = calls + :calls, asked = asked + :asked, unknown = unknown + :unknown, failed = failed + :failed,
+    repaired = repaired + :repaired, touched_at = :now
+WHERE issuer_id = :issuer_id AND start_no = :start_no;
+
+-- name: end_pass
+-- A pass has ended.
+UPDATE pass SET ended_at = :ended_at WHERE issuer_id = :issuer_id AND ended_at IS NULL;
+
+-- name: list_passes
+-- Passes that began since a time, newest first.
+SELECT start_no, kind, began_at, ended_at, calls, asked, unknown, failed, repaired FROM pass
+WHERE issuer_id = :issuer_id AND began_at >= :since ORDER BY start_no DESC LIMIT :most;
+
+-- ── the lease ──
+
+-- name: acquire_lease
+-- Hold an issuer's mirror for reconciling, unless somebody else does.
+INSERT INTO lease (issuer_id, holder, fence, until) VALUES (:issuer_id, :holder, 1, :until)
+ON CONFLICT (issuer_id) DO UPDATE SET holder = excluded.holder, fence = lease.fence + 1, until = excluded.until
+WHERE lease.until <= :clock OR lease.until > :too_far OR lease.holder = excluded.holder
+RETURNING fence;
+
+-- name: renew_lease
+-- Hold on to it.
+UPDATE lease SET until = :until WHERE issuer_id = :issuer_id AND fence = :fence;
+
+-- name: release_lease
+-- Let go.
+UPDATE lease SET until = 0 WHERE issuer_id = :issuer_id AND fence = :fence;
+
+-- name: find_lease
+-- Who holds it, with which fence.
+SELECT holder, fence, until FROM lease WHERE issuer_id = :issuer_id;
+
+-- ── hooks ──
+
+-- name: find_hook
+-- Up to which change a hook was told.
+SELECT number FROM hook WHERE issuer_id = :issuer_id AND name = :name;
+
+-- name: set_hook
+-- A hook was told; one that tells twice at a time never goes back.
+INSERT INTO hook (issuer_id, name, number, told_at) VALUES (:issuer_id, :name, :number, :told_at)
+ON CONFLICT (issuer_id, name) DO UPDATE SET
+    number = CASE WHEN hook.number > excluded.number THEN hook.number ELSE excluded.number END,
+    told_at = excluded.told_at;
+
+-- name: list_hooks
+-- How far every hook of an issuer is.
+SELECT name, number, told_at FROM hook WHERE issuer_id = :issuer_id ORDER BY name;
+
+-- name: prune_changes
+-- Forget changes that are old and that every hook was told of, a few at a time.
+DELETE FROM change WHERE issuer_id = :issuer_id AND number IN (
+    SELECT number FROM change WHERE issuer_id = :issuer_id AND learned_at < :before
+        AND number <= COALESCE((SELECT min(h.number) FROM hook AS h WHERE h.issuer_id = :issuer_id), number)
+    ORDER BY number LIMIT :most);
+
+-- ── dwell times ──
+
+-- name: clean_dwells
+-- Dwells of which both ends were notified, from the log of changes after a number.
+SELECT number, dwelt, since, learned_at FROM change
+WHERE issuer_id = :issuer_id AND number > :after ORDER BY number LIMIT :most;
+
+-- name: find_dwells
+-- What was learned of dwell times.
+SELECT name, counted FROM dwell WHERE issuer_id = :issuer_id;
+
+-- name: put_dwells
+-- Keep what was learned of dwell times.
+INSERT INTO dwell (issuer_id, name, counted)
+SELECT v.issuer_id, v.name, v.counted FROM rows(issuer_id text, name text, counted bytea) AS v WHERE true
+ON CONFLICT (issuer_id, name) DO UPDATE SET counted = excluded.counted;
+
+-- name: put_spent
+-- Keep what was spent of a day's calls.
+INSERT INTO spent (issuer_id, day, due, sweep) VALUES (:issuer_id, :day, :due, :sweep)
+ON CONFLICT (issuer_id) DO UPDATE SET day = excluded.day, due = excluded.due, sweep = excluded.sweep;
+
+-- name: find_spent
+-- What was spent of the day's calls.
+SELECT day, due, sweep FROM spent WHERE issuer_id = :issuer_id;
+
+-- name: forget_cursor
+-- Read the feed from its beginning next time.
+UPDATE issuer SET cursor = NULL WHERE issuer_id = :issuer_id;

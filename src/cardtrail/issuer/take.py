@@ -1,0 +1,258 @@
+"""Taking observations into the mirror: everything that one transaction does. Law 3.
+
+The issuer's row is locked first, so that whoever writes to an issuer's mirror does so alone and its count of changes
+is in commit order. Then what is known of the cards is read, all observations are folded in memory, and what changed is
+written, each kind of row in one statement.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from cardtrail.db import Row, Transaction
+from cardtrail.errors import InputError
+from cardtrail.issuer.due import key_of
+from cardtrail.issuer.lease import check_fence
+from cardtrail.issuer.rows import Card, card_of, card_rows, change_row, confirmed_row, known_of, operation_row
+from cardtrail.issuer.schedule import Schedule, knowledge_of
+from cardtrail.issuer.standing import (
+    CHANGING,
+    DAY,
+    FOLDED,
+    Duplicate,
+    Known,
+    Observed,
+    Outcome,
+    Stale,
+    Taken,
+    Tally,
+    Told,
+    taken,
+)
+from cardtrail.protocol.codec import ISSUER_ID
+
+MAX_SAMPLE = 65_536
+"""Most of what was not understood that is kept as a sample, bytes."""
+MAX_NAME = 200
+"""Longest name of a sighting, characters."""
+
+Key = tuple[str, str]
+"""Card id, operation id."""
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """Something that the contract does not name: of which kind, its name, and where it was seen."""
+
+    kind: str
+    name: str
+    sample: bytes
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """That a card was asked for, and what came: "found", "unknown" (404) or "failed"; `digest` is of the answer."""
+
+    answer: str
+    digest: bytes | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one transaction takes in. `now` is wall-clock µs.
+
+    `ticket` is from before the questions whose outcome is in `asked`, by card. `heard` is true for a message, and
+    `mark` its high-water mark. `cursor` is where to read on in the feed, `pulled_at` when its end was asked for.
+    `fence` is the reconciler's, whose lease must still hold.
+    """
+
+    now: int
+    observed: Sequence[Observed] = ()
+    heard: bool = False
+    mark: str | None = None
+    asked: Mapping[str, Asked] = {}
+    ticket: int = 0
+    cursor: str | None = None
+    pulled_at: int | None = None
+    sightings: Sequence[Sighting] = ()
+    fence: int | None = None
+
+
+class _Fold:
+    """The orders of some cards while observations are folded in."""
+
+    def __init__(self, known: Mapping[Key, Known], cards: Mapping[str, Card], number: int) -> None:
+        self.known = dict(known)
+        self.cards = cards
+        self.number = number
+        self.changed: dict[Key, list[Taken]] = {}
+        self.confirmed: dict[Key, Known] = {}
+        self.outcomes: list[Outcome] = []
+        self.tallies: Counter[Tally] = Counter()
+
+    def take(self, observed: Observed) -> None:
+        key = observed.operation.card_id, observed.operation.operation_id
+        this = taken(self.known.get(key), self._dated(observed), self.number + 1)
+        self.outcomes.append(this.outcome)
+        self.tallies.update(this.tallies)
+        if isinstance(this.outcome, Duplicate | Stale) and observed.source == "notification":
+            told = "duplicate" if isinstance(this.outcome, Duplicate) else "stale"
+            self.tallies[Tally(observed.learned_at // DAY, "", told)] += 1
+        if this.known is None:
+            return
+        self.known[key] = this.known
+        if isinstance(this.outcome, CHANGING):
+            self.number += 1
+            self.changed.setdefault(key, []).append(this)
+        else:
+            self.confirmed[key] = this.known
+
+    def _dated(self, observed: Observed) -> Observed:
+        """Return an answer without its ticket where the card was asked for again meanwhile: it is not the latest."""
+        card = self.cards.get(observed.operation.card_id)
+        if observed.asked_at is None or card is None or observed.asked_at >= card.asked_no:
+            return observed
+        return msgspec.structs.replace(observed, asked_at=None)
+
+
+def taking(issuer_id: str, batch: Batch, schedule: Schedule) -> Callable[[Transaction], list[Outcome]]:
+    """Return the work that takes a batch in and returns the outcome of each observation.
+
+    Raises InputError; the work raises LeaseLost.
+    """
+    if not ISSUER_ID.fullmatch(issuer_id):
+        raise InputError("issuerId", "10 of A-Z, a-z, 0-9, - and _ expected")
+
+    def work(tx: Transaction) -> list[Outcome]:
+        number = locked(tx, issuer_id)
+        if batch.fence is not None:
+            check_fence(tx, issuer_id, batch.fence)
+        pairs = [(issuer_id, card_id) for card_id in _cards(batch)]
+        known = [known_of(row) for row in tx.each("operations", pairs)]
+        cards = {row[0]: card_of(row) for row in tx.each("cards", pairs)}
+        fold = _Fold({(each.card_id, each.operation_id): each for each in known}, cards, number)
+        for observed in batch.observed:
+            fold.take(observed)
+        _write(tx, issuer_id, batch, fold)
+        _write_cards(tx, issuer_id, batch, fold, schedule)
+        _write_issuer(tx, issuer_id, batch, fold, number)
+        return fold.outcomes
+
+    return work
+
+
+def locked(tx: Transaction, issuer_id: str) -> int:
+    """Return the count of an issuer's mirror, which nobody else writes to until the commit."""
+    row = tx.one("lock_issuer", issuer_id=issuer_id)
+    if row is None:
+        tx.run("add_issuer", issuer_id=issuer_id)
+        row = tx.one("lock_issuer", issuer_id=issuer_id)
+    assert row is not None  # noqa: S101 -- it was just added, and rows of issuers are never taken away
+    return int(row[0])
+
+
+def _cards(batch: Batch) -> list[str]:
+    return sorted({observed.operation.card_id for observed in batch.observed} | set(batch.asked))
+
+
+def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
+    """Write what became of the orders."""
+    newest = [takens[-1] for takens in fold.changed.values()]
+    put = [operation_row(issuer_id, fold.known[_key(each)], each.outcome.operation.raw) for each in newest]
+    tx.each("put_operations", put)
+    confirmed = [each for key, each in fold.confirmed.items() if key not in fold.changed]
+    tx.each("confirm_operations", [confirmed_row(issuer_id, each) for each in confirmed])
+    changes = [
+        change_row(issuer_id, each, _wrong_since(each, fold.cards.get(key[0])), dwelt_in(each))
+        for key, takens in fold.changed.items()
+        for each in takens
+    ]
+    tx.each("add_changes", changes)
+    tallied = [(issuer_id, tally.day, tally.word, tally.told, count) for tally, count in fold.tallies.items()]
+    if batch.heard:
+        tallied.append((issuer_id, batch.now // DAY, "", "message", 1))
+    tx.each("add_tallies", sorted(tallied))
+    tx.each("add_sightings", _sighting_rows(issuer_id, batch))
+
+
+def _key(each: Taken) -> Key:
+    return each.outcome.operation.card_id, each.outcome.operation.operation_id
+
+
+def _wrong_since(each: Taken, card: Card | None) -> int | None:
+    """Return since when the mirror was wrong, at most, where an answer told what no notification had. None elsewhere.
+
+    That is when it happened, as far as the picture tells; or else when the mirror was last known to be right.
+    """
+    outcome, known = each.outcome, each.known
+    if known is None or known.source == "notification":
+        return None
+    new = [step for step in known.timeline if step.learned_at == known.learned_at]
+    if not new:
+        return None
+    happened = [step.happened_at for step in new if step.happened_at is not None]
+    right = [at for at in (outcome.before and outcome.before.learned_at, card and card.checked_at) if at]
+    earliest = min(happened) if happened else max(right) if right else card.known_at if card else known.learned_at
+    return min(earliest, known.learned_at)
+
+
+def dwelt_in(each: Taken) -> str | None:
+    """Return where a card was until this change, if notifications told both ends and nothing was left out between."""
+    known, before = each.known, each.outcome.before
+    if known is None or before is None or {known.source, before.source} != {"notification"}:
+        return None
+    if any(step.learned_at == known.learned_at and step.told is Told.INFERRED for step in known.timeline):
+        return None
+    return key_of(knowledge_of(before))
+
+
+def _sighting_rows(issuer_id: str, batch: Batch) -> list[Row]:
+    named = {(each.kind, each.name[:MAX_NAME]): each.sample[:MAX_SAMPLE] for each in batch.sightings}
+    return [(issuer_id, kind, name, batch.now, sample) for (kind, name), sample in sorted(named.items())]
+
+
+def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, schedule: Schedule) -> None:
+    """Write when each card is to be asked for next: of those that changed, that were asked for, or that are new."""
+    orders: dict[str, list[Known]] = {}
+    for known in fold.known.values():
+        orders.setdefault(known.card_id, []).append(known)
+    changed = {card_id for card_id, _ in fold.changed}
+    touched = changed | {card_id for card_id, _ in fold.confirmed} | set(batch.asked)
+    told = {observed.operation.card_id for observed in batch.observed if observed.source == "notification"}
+    written = []
+    for card_id in sorted(touched):
+        card = fold.cards.get(card_id) or Card(card_id=card_id, known_at=batch.now)
+        if card_id in told:
+            card.digest = None  # the next answer must be read, although it may be the same as the last one
+        _ask(batch, card)
+        if card_id in changed:
+            card.asks = 0
+        schedule(card, [each for each in orders.get(card_id, ()) if each.operation in FOLDED], batch.now)
+        written.append(card)
+    tx.each("put_cards", card_rows(issuer_id, written))
+
+
+def _ask(batch: Batch, card: Card) -> None:
+    """Keep that a card was asked for."""
+    asked = batch.asked.get(card.card_id)
+    if asked is not None:
+        card.asked_no = batch.ticket
+        card.answer = asked.answer
+        card.asks += 1
+        if asked.answer != "failed":
+            card.checked_at, card.digest = batch.now, asked.digest
+
+
+def _write_issuer(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, number: int) -> None:
+    """Count on. What was only confirmed counts, too: a question asked before it must not be taken for a later one."""
+    count = fold.number + bool(fold.confirmed or batch.asked)
+    if batch.heard:
+        tx.run("set_heard", issuer_id=issuer_id, number=count, heard_at=batch.now, mark=batch.mark)
+    elif count > number:
+        tx.run("set_number", issuer_id=issuer_id, number=count)
+    if batch.cursor is not None:
+        tx.run("set_cursor", issuer_id=issuer_id, cursor=batch.cursor, pulled_at=batch.pulled_at)
+
+
+def ticket_of(tx: Transaction, issuer_id: str) -> int:
+    """Return a ticket for a question: the count that the next change of the mirror will have, at least."""
+    row = tx.one("find_issuer", issuer_id=issuer_id)
+    return 1 if row is None else int(row[0]) + 1
