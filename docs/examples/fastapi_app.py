@@ -1,0 +1,26 @@
+"""The receiver in FastAPI. Run it: `uvicorn fastapi_app:app`; notifications go to `/bank/notifications/d1/v2/…`."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from cardtrail.issuer.asgi import asgi_app
+from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.receive import AsyncReceiver
+from cardtrail.issuer.trust import Trust
+
+mirror = AsyncMirror.open(os.environ["MIRROR"])  # sqlite:///mirror.db or postgresql://…
+trust = Trust(secrets=[os.environ["WEBHOOK_SECRET"]])
+receiver = AsyncReceiver(mirror, {os.environ["ISSUER_ID"]: trust})
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async with mirror:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+app.mount("/bank", asgi_app(receiver))
