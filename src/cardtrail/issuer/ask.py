@@ -105,7 +105,7 @@ class _Round:
         digest = digest_of(content)
         if digest != wanted.digest:
             return digest
-        self.asked[wanted.card_id] = Asked("found", digest)
+        self.asked[wanted.card_id] = Asked("found", digest, was_read=False)
         return None
 
     def _understand(self, wanted: Wanted, elements: Sequence[msgspec.Raw | bytes], digest: bytes, now: int) -> None:
