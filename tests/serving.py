@@ -21,7 +21,7 @@ from joserfc.jwk import ECKey
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.parties import Parties, PartyKind, Rights, new_party
 from cardtrail.platform.store import open_store
-from cardtrail.protocol.token import GRANT, make_assertion, private_key_of
+from cardtrail.protocol.token import GRANT, PrivateKey, make_assertion, private_key_of
 
 ISSUER, OTHER_ISSUER, PRODUCER = "ISSUER0001", "ISSUER0002", "site-north"
 OPERATOR, STRICT_ISSUER, LIMITED_OPERATOR = "ada", "ISSUER0003", "bea"
@@ -179,3 +179,8 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def key_of(party: str = ISSUER) -> PrivateKey:
+    """Return a party's private key, whose kid is `k1`."""
+    return private_key_of(_KEYS[party].as_pem(private=True).decode())

@@ -1,3 +1,100 @@
-"""cardtrail: where is this physical card order really, now? Platform, issuer kit and sandbox in one package."""
+"""cardtrail: where is this physical card order really, now? Platform, issuer kit and sandbox in one package.
+
+What an issuer needs stands here; a name is imported when it is asked for, so that nobody pays for the rest.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cardtrail.errors import (
+        BadAnswer,
+        CardtrailError,
+        Conflict,
+        CursorExpired,
+        Forbidden,
+        InputError,
+        NotFound,
+        NotOffered,
+        ParsingError,
+        Refused,
+        RemoteConflict,
+        RemoteCursorExpired,
+        RemoteError,
+        RemoteForbidden,
+        RemoteNotFound,
+        RemoteRefused,
+        RemoteTooMany,
+        RemoteUnauthorized,
+        SettingError,
+        StoreUnavailable,
+        TooMany,
+        Unauthorized,
+        Unreachable,
+    )
+    from cardtrail.issuer.answers import Features, Notification, Notifications, NotOrdered, Ordered, Page, Replayed
+    from cardtrail.issuer.client import AsyncClient, Client
+    from cardtrail.protocol.reading import Checkpoint, Operation, Shipment
 
 __version__ = "0.1.0"
+__all__ = [
+    "AsyncClient",
+    "BadAnswer",
+    "CardtrailError",
+    "Checkpoint",
+    "Client",
+    "Conflict",
+    "CursorExpired",
+    "Features",
+    "Forbidden",
+    "InputError",
+    "NotFound",
+    "NotOffered",
+    "NotOrdered",
+    "Notification",
+    "Notifications",
+    "Operation",
+    "Ordered",
+    "Page",
+    "ParsingError",
+    "Refused",
+    "RemoteConflict",
+    "RemoteCursorExpired",
+    "RemoteError",
+    "RemoteForbidden",
+    "RemoteNotFound",
+    "RemoteRefused",
+    "RemoteTooMany",
+    "RemoteUnauthorized",
+    "Replayed",
+    "SettingError",
+    "Shipment",
+    "StoreUnavailable",
+    "TooMany",
+    "Unauthorized",
+    "Unreachable",
+    "__version__",
+]
+
+_HOMES = {
+    "cardtrail.issuer.answers": (
+        "Features", "NotOrdered", "Notification", "Notifications", "Ordered", "Page", "Replayed",
+    ),
+    "cardtrail.issuer.client": ("AsyncClient", "Client"),
+    "cardtrail.protocol.reading": ("Checkpoint", "Operation", "Shipment"),
+}  # fmt: skip
+"""Where the names are that are no errors."""
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is asked for first."""
+    if name not in __all__:
+        raise AttributeError(f"module 'cardtrail' has no attribute {name!r}")
+    found: object = getattr(import_module(_HOME_OF.get(name, "cardtrail.errors")), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,6 +5,8 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
+from cardtrail.errors import CardtrailError
+
 
 def main() -> NoReturn:
     """Run a command; errors made on purpose end with one line and exit code 2, Ctrl-C with 130."""
@@ -17,16 +19,22 @@ def main() -> NoReturn:
 
 def _run() -> None:
     try:
-        from cardtrail.cli.commands import app  # noqa: PLC0415 -- the bare install has no command line
+        from cardtrail.cli.commands import COMMANDS, app, load, missing_of  # noqa: PLC0415 -- the bare install has none
     except ModuleNotFoundError as error:
-        sys.exit(f"cardtrail: {error.name} is missing: the command line needs pip install 'cardtrail[platform]'")
-    from cardtrail.errors import CardtrailError  # noqa: PLC0415 -- as above
-
+        sys.exit(f"cardtrail: {error.name} is missing: the command line needs pip install 'cardtrail[issuer]'")
+    called = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
+        if called not in COMMANDS and called != "--version":
+            load(app)
         app()
     except CardtrailError as error:
         print(f"cardtrail: {error}", file=sys.stderr)  # noqa: T201 -- for a person
         sys.exit(2)
+    except ImportError as error:
+        name = missing_of(error)
+        if name is None or called not in COMMANDS:
+            raise
+        sys.exit(f"cardtrail: {name} is missing: {called} needs pip install 'cardtrail[{COMMANDS[called][1]}]'")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,32 +1,61 @@
-"""All commands, put together."""
+"""All commands, put together: where each is, and the extra of the package that it needs.
+
+A command's module is imported when the command is called, so that each works with its own extra alone, and soon.
+"""
 
 from cyclopts import App
 
 from cardtrail import __version__
-from cardtrail.cli.deliver import deliver
-from cardtrail.cli.endpoint import endpoint_app
-from cardtrail.cli.epoch import epoch_app
-from cardtrail.cli.ingest import ingest
-from cardtrail.cli.notifications import notifications_app
-from cardtrail.cli.party import audit_app, key_app, party_app
-from cardtrail.cli.retention import retention_app
-from cardtrail.cli.sandbox import sandbox_app
-from cardtrail.cli.serve import serve
-from cardtrail.cli.status import status
 
-app = App(
-    name="cardtrail", version=__version__,
-    help="Where is this physical card order really, now?",
-)  # fmt: skip
-app.command(serve)
-app.command(deliver)
-app.command(sandbox_app)
-app.command(ingest)
-app.command(status)
-app.command(endpoint_app)
-app.command(notifications_app)
-app.command(party_app)
-app.command(key_app)
-app.command(audit_app)
-app.command(retention_app)
-app.command(epoch_app)
+ISSUER, PLATFORM, SANDBOX = "issuer", "platform", "sandbox"
+COMMANDS = {
+    "serve": ("cardtrail.cli.serve:serve", PLATFORM),
+    "deliver": ("cardtrail.cli.deliver:deliver", PLATFORM),
+    "sandbox": ("cardtrail.cli.sandbox:sandbox_app", SANDBOX),
+    "ingest": ("cardtrail.cli.ingest:ingest", PLATFORM),
+    "status": ("cardtrail.cli.status:status", PLATFORM),
+    "endpoint": ("cardtrail.cli.endpoint:endpoint_app", PLATFORM),
+    "notifications": ("cardtrail.cli.notifications:notifications_app", PLATFORM),
+    "party": ("cardtrail.cli.party:party_app", PLATFORM),
+    "key": ("cardtrail.cli.party:key_app", PLATFORM),
+    "audit": ("cardtrail.cli.party:audit_app", PLATFORM),
+    "retention": ("cardtrail.cli.retention:retention_app", PLATFORM),
+    "epoch": ("cardtrail.cli.epoch:epoch_app", PLATFORM),
+}
+"""Name -> where it is, and the extra without which it cannot be imported."""
+
+
+def app_of() -> App:
+    """Return the command line; nothing but itself is imported."""
+    app = App(
+        name="cardtrail", version=__version__,
+        help="Where is this physical card order really, now?",
+    )  # fmt: skip
+    for name, (place, _) in COMMANDS.items():
+        app.command(place, name=name)
+    return app
+
+
+def load(app: App) -> None:
+    """Import every command, so that a page can list what each does; one whose extra is missing says so instead."""
+    for name, (_, extra) in COMMANDS.items():
+        try:
+            app[name]
+        except ImportError as error:
+            if missing_of(error) is None:
+                raise
+            del app[name]
+            app.command(App(name=name, help=f"Needs pip install 'cardtrail[{extra}]'."))
+
+
+def missing_of(error: ImportError) -> str | None:
+    """Return the package that is not installed; None where the fault is in the program itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ModuleNotFoundError) and cause.name and not cause.name.startswith("cardtrail"):
+            return cause.name
+        cause = cause.__cause__
+    return None
+
+
+app = app_of()

@@ -11,8 +11,9 @@ import msgspec
 from cyclopts import App, Parameter
 from rich.table import Table
 
+from cardtrail.cli.given import named, text_of
 from cardtrail.cli.show import grid_of, print_all, print_json, table_of, when
-from cardtrail.cli.where import KEYED, Keyed, T, Where, named, text_of, with_store
+from cardtrail.cli.where import KEYED, Keyed, T, Where, with_store
 from cardtrail.db import Database
 from cardtrail.errors import InputError
 from cardtrail.platform.app import egress_of

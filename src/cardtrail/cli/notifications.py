@@ -8,8 +8,9 @@ import msgspec
 from cyclopts import App, Parameter
 from rich.table import Table
 
+from cardtrail.cli.given import named
 from cardtrail.cli.show import grid_of, plain, print_all, print_json, table_of, when
-from cardtrail.cli.where import HERE, KEYED, Keyed, Where, named, with_store
+from cardtrail.cli.where import HERE, KEYED, Keyed, Where, with_store
 from cardtrail.db import Database
 from cardtrail.errors import InputError
 from cardtrail.platform.auth import wall_clock

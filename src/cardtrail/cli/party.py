@@ -10,8 +10,9 @@ import msgspec
 from cyclopts import App, Parameter
 from rich.table import Table
 
+from cardtrail.cli.given import KeyFile, text_of
 from cardtrail.cli.show import grid_of, print_all, print_json, table_of
-from cardtrail.cli.where import HERE, KeyFile, T, Where, text_of, with_store
+from cardtrail.cli.where import HERE, T, Where, with_store
 from cardtrail.errors import InputError
 from cardtrail.platform.audit import LATEST, AuditLine, list_audit
 from cardtrail.platform.auth import wall_clock

@@ -2,23 +2,17 @@
 
 import asyncio
 import getpass
-import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
 
 from cardtrail.db import Database
-from cardtrail.errors import InputError
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.store import open_store
 
 T = TypeVar("T")
-KeyFile = Annotated[str, Parameter(allow_leading_hyphen=True)]
-"""A path, or - for standard input."""
 
 
 def _operator() -> str:
@@ -67,25 +61,3 @@ def with_store(where: Where, work: Callable[[Database], Awaitable[T]]) -> T:
         return asyncio.run(run(db))
     finally:
         db.close()
-
-
-@contextmanager
-def named(options: Mapping[str, str]) -> Iterator[None]:
-    """Name a wrong member as the option that it came by."""
-    try:
-        yield
-    except InputError as error:
-        if error.field not in options:
-            raise
-        text = str(error).removeprefix(f"{error.field}: ")
-        raise InputError(options[error.field], text, error.code) from None
-
-
-def text_of(name: str, member: str = "key_file", kind: str = "PEM or JWK") -> str:
-    """Return a file's text, or standard input's for -. Raises InputError naming `member`."""
-    try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
-    except OSError as error:
-        raise InputError(member, f"{name}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(member, f"{name}: a text file ({kind}) expected, not DER") from None

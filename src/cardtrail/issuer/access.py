@@ -79,7 +79,7 @@ class Access:
     def fail(self, error: RemoteError, now: float) -> None:
         """Remember that there was no new token, for whoever waits for it."""
         self._error, self._error_until = error, now + HOLD_OFF
-        self._early_at = max(self._early_at, now + EARLY_HOLD_OFF)
+        self._early_at = min(max(self._early_at, now + EARLY_HOLD_OFF), self._gone_at)
         self.round += 1
 
     def failure(self, seen: int, now: float) -> RemoteError | None:

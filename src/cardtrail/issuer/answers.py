@@ -7,7 +7,7 @@ from msgspec import Raw, Struct, field
 
 from cardtrail.errors import InputError
 from cardtrail.protocol.failure import plain
-from cardtrail.protocol.reading import Operation, operations_of
+from cardtrail.protocol.reading import Envelope, Operation, operations_of
 
 S = TypeVar("S", bound=Struct)
 UNKNOWN = "unknown"
@@ -31,6 +31,11 @@ class Page(Struct, frozen=True):
     """Where to read on: the next `since`."""
     more: bool
     """Whether there was more when this was answered."""
+
+    @classmethod
+    def of(cls, envelope: Envelope) -> "Page":
+        """Return a page as a flow gives it."""
+        return cls(envelope.elements, envelope.cursor or "", envelope.more)
 
     @property
     def operations(self) -> list[Operation]:

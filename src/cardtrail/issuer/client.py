@@ -16,7 +16,7 @@ from cardtrail.issuer.link import Options, link_of
 from cardtrail.issuer.send import AsyncSender, Sender
 from cardtrail.issuer.session import Session
 from cardtrail.protocol.codec import MAX_BATCH
-from cardtrail.protocol.reading import Operation
+from cardtrail.protocol.reading import Envelope, Operation
 from cardtrail.protocol.token import PrivateKey
 
 T = TypeVar("T")
@@ -90,10 +90,10 @@ class AsyncClient:
         """Return the answer about a card as it came, unread, or None for a card without an order."""
         return await self._driver.run(flows.ask(self._session, card_id))
 
-    async def ask_many(self, card_ids: Sequence[str]) -> dict[str, bytes | None]:
-        """Return the latest operation of each of 1 to 1,000 cards as it came, unread, or None, by one call.
+    async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
+        """Return the latest operations of 1 to 1,000 cards by one call, unread; what is missing has no order.
 
-        A card of which the answer says nothing is missing. Raises NotOffered.
+        Raises NotOffered.
         """
         return await self._driver.run(flows.ask_many(self._session, card_ids))
 
@@ -107,7 +107,11 @@ class AsyncClient:
         Where there is nothing yet, the server waits up to `wait` seconds for something. Raises NotOffered, or
         RemoteCursorExpired for a cursor that is worth nothing any more: begin again without one.
         """
-        return await self._driver.run(flows.changes(self._session, since, limit, wait))
+        return Page.of(await self._driver.run(flows.changes(self._session, since, limit, wait)))
+
+    async def read_changes(self, since: str | None, limit: int) -> Envelope:
+        """Return a page of what changed after the cursor, unread. Raises what `changes` raises."""
+        return await self._driver.run(flows.changes(self._session, since, limit, 0))
 
     async def order_card(self, card_id: str, order: Mapping[str, Any]) -> Ordered:
         """Order a card; `order` is the body as the contract has it.
@@ -202,7 +206,7 @@ class Client:
         """As `AsyncClient.ask`."""
         return self._driver.run(flows.ask(self._session, card_id))
 
-    def ask_many(self, card_ids: Sequence[str]) -> dict[str, bytes | None]:
+    def ask_many(self, card_ids: Sequence[str]) -> Envelope:
         """As `AsyncClient.ask_many`."""
         return self._driver.run(flows.ask_many(self._session, card_ids))
 
@@ -212,7 +216,11 @@ class Client:
 
     def changes(self, since: str | None = None, *, limit: int = flows.MAX_LIMIT, wait: int = 0) -> Page:
         """As `AsyncClient.changes`."""
-        return self._driver.run(flows.changes(self._session, since, limit, wait))
+        return Page.of(self._driver.run(flows.changes(self._session, since, limit, wait)))
+
+    def read_changes(self, since: str | None, limit: int) -> Envelope:
+        """As `AsyncClient.read_changes`."""
+        return self._driver.run(flows.changes(self._session, since, limit, 0))
 
     def order_card(self, card_id: str, order: Mapping[str, Any]) -> Ordered:
         """As `AsyncClient.order_card`."""

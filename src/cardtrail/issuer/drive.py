@@ -70,16 +70,17 @@ class AsyncDriver:
         await self._sender.close()
 
     async def _send(self, request: Request) -> Response | Failed:
-        if not self._places.locked():
-            async with self._places:
-                return await self._sender.send(request)
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(request.until - self._session.clock()):
+                    await self._places.acquire()
+            except TimeoutError:
+                return _NO_PLACE
+            request = _shortened(request, self._session.clock())
+        else:
+            await self._places.acquire()
         try:
-            async with asyncio.timeout(request.until - self._session.clock()):
-                await self._places.acquire()
-        except TimeoutError:
-            return _NO_PLACE
-        try:
-            return await self._sender.send(_shortened(request, self._session.clock()))
+            return await self._sender.send(request)
         finally:
             self._places.release()
 

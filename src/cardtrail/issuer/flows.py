@@ -15,7 +15,6 @@ from cardtrail.issuer.answers import (
     Notifications,
     NotOrdered,
     Ordered,
-    Page,
     Replayed,
     kept,
     read,
@@ -24,7 +23,7 @@ from cardtrail.issuer.refusal import bad_answer
 from cardtrail.issuer.session import Session
 from cardtrail.issuer.steps import Flow, Request, Response
 from cardtrail.protocol.codec import CARD_ID, MAX_BATCH, instant, timestamp
-from cardtrail.protocol.reading import Operation, envelope_of, operation_of, operations_of
+from cardtrail.protocol.reading import Envelope, Operation, envelope_of, operation_of, operations_of
 
 T = TypeVar("T")
 MAX_LIMIT = 1_000
@@ -70,7 +69,7 @@ def production_status(session: Session, card_id: str) -> Flow[Operation]:
     if not operations:
         raise _nothing_of(request, response)
     _check_owner(request, response, card_id, operations)
-    return operations[0] if len(operations) == 1 else max(operations, key=lambda each: each.start_time or 0)
+    return max(operations, key=_age)
 
 
 def history(session: Session, card_id: str) -> Flow[list[Operation]]:
@@ -78,7 +77,7 @@ def history(session: Session, card_id: str) -> Flow[list[Operation]]:
     request, response = yield from session.call("GET", f"{_status_url(session, card_id)}?history=true")
     operations = _understood(request, response, _operations)
     _check_owner(request, response, card_id, operations)
-    return operations
+    return sorted(operations, key=_age, reverse=True)
 
 
 def status_or_error(session: Session, card_id: str) -> Flow[Answered]:
@@ -91,6 +90,10 @@ def status_or_error(session: Session, card_id: str) -> Flow[Answered]:
 
 def _status_url(session: Session, card_id: str) -> str:
     return f"{session.root}/physicalCards/{_card(card_id)}/productionStatus"
+
+
+def _age(operation: Operation) -> int:
+    return operation.start_time or 0
 
 
 def _nothing_of(request: Request, response: Response) -> RemoteNotFound:
@@ -106,29 +109,33 @@ def _check_owner(request: Request, response: Response, card_id: str, operations:
 # ── many cards ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def ask_many(session: Session, card_ids: Sequence[str]) -> Flow[dict[str, bytes | None]]:
-    """Return the operation of each of 1 to 1,000 cards as it came, None for a card that is not known.
+def ask_many(session: Session, card_ids: Sequence[str]) -> Flow[Envelope]:
+    """Return the latest operation of each of 1 to 1,000 cards, unread; what is missing is not known.
 
-    A card of which the answer says nothing is missing. Raises NotOffered or other RemoteErrors.
+    Raises NotOffered and other RemoteErrors.
     """
+    return _understood(*(yield from _batch_get(session, card_ids)), envelope_of)
+
+
+def _batch_get(session: Session, card_ids: Sequence[str]) -> Flow[tuple[Request, Response]]:
     if not 1 <= len(card_ids) <= MAX_BATCH:
         raise InputError("card_ids", f"1 to {MAX_BATCH} ids")
     body = msgspec.json.encode({"cardIds": [_card(each) for each in card_ids]})
     url = f"{session.root}/physicalCards/productionStatus:batchGet"
-    request, response = yield from _extension(session.call("POST", url, body), _NO_SUCH_PATH)
-    return _understood(request, response, _by_card)
+    return (yield from _extension(session.call("POST", url, body), _NO_SUCH_PATH))
 
 
 def status_of_each(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
     """Return what is known of 1 to 1,000 cards, or why nothing is, in their order, by one call if it can be."""
     try:
-        found = yield from ask_many(session, card_ids)
+        request, response = yield from _batch_get(session, card_ids)
+        found = _understood(request, response, _by_card)
     except NotOffered:  # no more
         session.features.pop("batch", None)
         return (yield from _one_by_one(session, card_ids))
     except CardtrailError as error:
         return [(each, error) for each in card_ids]
-    return [(each, _one_of(found, each)) for each in card_ids]
+    return [(each, _one_of(found, each, request.correlation_id)) for each in card_ids]
 
 
 def _one_by_one(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
@@ -148,16 +155,17 @@ def _by_card(body: bytes) -> dict[str, bytes | None]:
     return found
 
 
-def _one_of(found: Mapping[str, bytes | None], card_id: str) -> Operation | CardtrailError:
-    if card_id not in found:
-        return BadAnswer(f"{card_id}: the answer says nothing of it")
-    element = found[card_id]
-    if element is None:
-        return RemoteNotFound(f"{card_id}: the other side knows of no order")
-    try:
-        return operation_of(element)
-    except InputError as error:
-        return BadAnswer(f"{card_id}: {error}")
+def _one_of(found: Mapping[str, bytes | None], card_id: str, correlation_id: str) -> Operation | RemoteError:
+    kind: type[RemoteError] = BadAnswer
+    why = "the answer says nothing of it"
+    if (element := found.get(card_id)) is not None:
+        try:
+            return operation_of(element)
+        except InputError as error:
+            why = str(error)
+    elif card_id in found:
+        kind, why = RemoteNotFound, "the other side knows of no order"
+    return kind(f"{card_id}: {why} (correlation id {correlation_id})", correlation_id=correlation_id)
 
 
 # ── what the other side has ──────────────────────────────────────────────────────────────────────────────────
@@ -192,7 +200,7 @@ def _probe_feed(session: Session) -> Flow[object]:
 
 
 def _probe_batch(session: Session) -> Flow[object]:
-    return ask_many(session, [_PROBE])
+    return _understood(*(yield from _batch_get(session, [_PROBE])), _by_card)
 
 
 def _extension(flow: Flow[T], missing: frozenset[int]) -> Flow[T]:
@@ -210,8 +218,8 @@ def _extension(flow: Flow[T], missing: frozenset[int]) -> Flow[T]:
 # ── the feed ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def changes(session: Session, since: str | None, limit: int, wait: int) -> Flow[Page]:
-    """Return what changed after a cursor, from the beginning without one. Raises NotOffered and other RemoteErrors.
+def changes(session: Session, since: str | None, limit: int, wait: int) -> Flow[Envelope]:
+    """Return a page of what changed after a cursor, from the beginning without one. Raises NotOffered and RemoteErrors.
 
     Where there is nothing yet, the other side waits up to `wait` seconds for something.
     """
@@ -225,11 +233,11 @@ def changes(session: Session, since: str | None, limit: int, wait: int) -> Flow[
     return _understood(request, response, _page)
 
 
-def _page(body: bytes) -> Page:
-    envelope = envelope_of(body)
-    if envelope.cursor is None:
+def _page(body: bytes) -> Envelope:
+    page = envelope_of(body)
+    if page.cursor is None:
         raise InputError("cursor", "missing")
-    return Page(envelope.elements, envelope.cursor, envelope.more)
+    return page
 
 
 # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────

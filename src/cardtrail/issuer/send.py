@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pyreqwest.bytes import Bytes
 from pyreqwest.client import Client, ClientBuilder, SyncClient, SyncClientBuilder
-from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.exceptions import ClientClosedError, PyreqwestError
 from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.request import BaseRequestBuilder
 from pyreqwest.response import BaseResponse
@@ -34,6 +34,7 @@ MAX_PEM = 65_536
 _ERROR = 400
 _SOON = 0.001
 _TOO_LONG = Failed(Failure.TOO_LONG, f"the answer has more than {MAX_ANSWER} bytes")
+_CLOSED = Failed(Failure.CLOSED, "the client is closed")
 _UNFIT = Failed(Failure.REQUEST, "it cannot be sent as it is")
 _B = TypeVar("_B", ClientBuilder, SyncClientBuilder)
 _R = TypeVar("_R", bound=BaseRequestBuilder)
@@ -53,7 +54,7 @@ class AsyncSender:
             async with built.build_streamed() as response:
                 return _reply(response, await response.body_reader.read(MAX_ANSWER + 1))
         except PyreqwestError as error:
-            return Failed(*failure_of(error))
+            return _failed(error)
         except ValueError:  # its text quotes the header
             return _UNFIT
 
@@ -76,13 +77,17 @@ class Sender:
             with built.build_streamed() as response:
                 return _reply(response, response.body_reader.read(MAX_ANSWER + 1))
         except PyreqwestError as error:
-            return Failed(*failure_of(error))
+            return _failed(error)
         except ValueError:  # its text quotes the header
             return _UNFIT
 
     def close(self) -> None:
         """End every connection."""
         self._http.close()
+
+
+def _failed(error: PyreqwestError) -> Failed:
+    return _CLOSED if isinstance(error, ClientClosedError) else Failed(*failure_of(error))
 
 
 def _filled(builder: _R, request: Request, usual: float) -> _R:

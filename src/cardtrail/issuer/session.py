@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from random import getrandbits
 from secrets import token_hex
 
 from cardtrail.errors import RemoteError, RemoteUnauthorized
@@ -48,20 +49,23 @@ class Session:
         `is_safe` says that it may be done twice. `longer` is how many seconds the other side may wait before it
         answers.
         """
-        until, correlation = self.clock() + self.link.deadline + longer, token_hex(8)
+        until, correlation = self.clock() + self.link.deadline + longer, _correlation_id()
         tries, is_refused, timeout = 0, False, self.link.timeout + longer
         while True:
             now = self.clock()
-            if wait := self._pace.turn(now, until - now):
+            wait = self._pace.turn(now, until - now)
+            if wait is None:
+                raise unreachable(Request(method, url, correlation), _NO_TURN)
+            if wait:
                 yield Wait(wait)
             if not self._access.is_fresh(self.clock()):
                 yield from self._token(until)
             left = until - self.clock()
+            if left <= 0:
+                raise unreachable(Request(method, url, correlation), _TOO_LATE)
             request = Request(
                 method, url, correlation, self._access.authorization, body, timeout=min(timeout, left), until=until
             )
-            if wait is None or left <= 0:
-                raise unreachable(request, _TOO_LATE if wait is not None else _NO_TURN)
             reply = yield request
             if type(reply) is Response and reply.status < _REDIRECT:
                 return request, reply
@@ -117,7 +121,7 @@ class Session:
 
     def _fetch(self, now: float) -> Flow[None]:
         """Trade an assertion for a token. Each try signs one of its own, since a server may take each only once."""
-        link, correlation, tries = self.link, token_hex(8), 0
+        link, correlation, tries = self.link, _correlation_id(), 0
         while True:
             assertion = make_assertion(
                 link.party_id, link.kid, link.key, self._wall(),
@@ -143,6 +147,11 @@ class Session:
             self._access.take(token_of(reply), asked)
         except ValueError as error:
             raise bad_answer(request, reply, str(error)) from None
+
+
+def _correlation_id() -> str:
+    """Return a name for one call in the logs of both sides; no secret, and six times as fast as one."""
+    return f"{getrandbits(64):016x}"
 
 
 def _is_refusal(reply: Response) -> bool:
