@@ -6,7 +6,7 @@ any two of the reconciler's steps.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -26,7 +26,7 @@ from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.reconcile import RESUME_WITHIN, Reconciler
 from cardtrail.issuer.standing import Observed
 from cardtrail.issuer.store import open_store
-from cardtrail.protocol.reading import operation_of
+from cardtrail.protocol.reading import Envelope, operation_of
 from tests.strict.plots import PLOTS, Json
 from tests.strict.stream import Losses, Stream
 from tests.strict.world import BEGIN, DAY, Told, World
@@ -113,7 +113,7 @@ class Platform:
         await self._play.between()
         return answer
 
-    async def ask_many(self, _card_ids: Sequence[str]) -> Mapping[str, bytes | None]:
+    async def ask_many(self, _card_ids: Sequence[str]) -> Envelope:
         raise NotOffered("no batch")
 
     async def changes(self, since: str | None = None, *, limit: int = 1_000, wait: int = 0) -> Page:

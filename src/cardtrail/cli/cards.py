@@ -116,4 +116,4 @@ def _print(held: Held) -> None:
 
 
 for _command in (import_, show, changes):
-    _command.__signature__ = signature_of(described(), MIRROR, _command)  # type: ignore[attr-defined]  # read by inspect.signature
+    vars(_command)["__signature__"] = signature_of(described(), MIRROR, _command)  # read by inspect.signature

@@ -58,10 +58,8 @@ async def _serve(settings: Settings) -> None:
             limit_concurrency=MAX_CONNECTIONS,
         ))  # fmt: skip
         async with _background(settings, mirror):
-            print(
-                f"cardtrail receives for {settings.issuer_id} on http://{settings.host}:{settings.port}",
-                file=sys.stderr,
-            )
+            sys.stderr.write(f"cardtrail receives for {settings.issuer_id} on http://{settings.host}:{settings.port}\n")
+            sys.stderr.flush()
             await server.serve()
         if not server.started:
             sys.exit(3)
