@@ -8,7 +8,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-CODE = $(wildcard src tests bench)
+CODE = $(wildcard src tests bench docs/examples)
 JOBS ?= 2
 ARGS ?=
 PIP_INSTALL := install --disable-pip-version-check --no-input -qq

@@ -94,7 +94,7 @@ class Budget:
         self._credit = min(self._credit + count * self.limits.sweep_share, float(count) + 1.0)
         kept = min(sweep, int(self._credit), count)
         asked = min(due, count - kept)
-        swept = min(count - asked, sweep)
+        swept = count - asked
         self._credit = max(0.0, self._credit - swept)
         self.usage = Usage(self.usage.day, self.usage.due + asked, self.usage.sweep + swept)
         return Grant(asked, swept)

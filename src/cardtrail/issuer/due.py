@@ -17,8 +17,10 @@ import msgspec
 
 from cardtrail.core.status import ProductionStatus
 from cardtrail.issuer.dwell import HELD, UNHEARD, Dwell
-from cardtrail.issuer.spread import DAY, MINUTE, bucket_of
+from cardtrail.issuer.spread import bucket_of
+from cardtrail.issuer.week import HOUR, HOURS
 
+DAY: Final = 24 * HOUR
 NEVER: Final = 2**63 - 1
 """The instant of what is not due at any time."""
 LAST_LOOK_AFTER: Final = DAY
@@ -27,7 +29,7 @@ SILENT_AFTER: Final = 180 * DAY
 """A card without a change for so long leaves the sweep, µs."""
 QUIET_AFTER: Final = 14 * DAY
 """The same for a card of which nothing more is usual: shipped without a parcel to follow, or done at an instant."""
-RETRY: Final = 5 * MINUTE
+RETRY: Final = HOUR // 12
 """The wait after the first ask that a doubtful card or an unknown one needs again, µs; it doubles."""
 MISSING: Final = DAY
 """The wait after the first answer that there is no such card, µs; it doubles."""
@@ -101,10 +103,9 @@ def due_of(card: CardKnowledge, now: int, dwell: Dwell) -> Due:
     if card.unknown:
         return Due(asked_at + _doubled(MISSING, card.asks), Why.UNHEARD if key == UNHEARD else Why.OVERDUE)
     stay = dwell.stays.get(key) or dwell.stay(key)
-    begun = known = stay.week.active(changed_at)
-    if asked_at > changed_at:
-        known = stay.week.active(asked_at)
-    at = stay.week.instant(known + stay.waits[bucket_of(known - begun)])
+    known_at = max(changed_at, asked_at)
+    age = stay.week.active(known_at) - stay.week.active(changed_at) if known_at > changed_at else 0
+    at = known_at + stay.wait(known_at // HOUR % HOURS, bucket_of(age))
     if card.due_date is not None and not card.shipment and card.stage != _SHIPPED:
         by = end_of(card.due_date)
         if changed_at < by < at and asked_at < by:
@@ -131,7 +132,7 @@ def end_of(due_date: str) -> int:
         days = date.fromisoformat(due_date).toordinal() - date(1970, 1, 1).toordinal()
     except ValueError:
         return NEVER
-    return days * DAY + 36 * 60 * MINUTE
+    return days * DAY + 36 * HOUR
 
 
 def _doubled(wait: int, asks: int) -> int:

@@ -10,19 +10,21 @@ from typing import Final
 
 import msgspec
 
-from cardtrail.issuer.patience import waits_of
-from cardtrail.issuer.spread import BUCKETS, DAY, MOST, Guess, bucket_of, shares_of
+from cardtrail.issuer.patience import wait_of
+from cardtrail.issuer.spread import AGES, BUCKETS, MOST, Guess, bucket_of, quantile_of, shares_of
 from cardtrail.issuer.week import HOUR, HOURS, Week
 
 MAX_KEYS: Final = 200
-"""Most keys that are kept apart; statuses are open strings, so the others share one."""
-PATIENCE: Final = 30_000_000
-"""The expected wrong time that one call is worth, µs, until the budget has had its say."""
-PRIOR_HOURS: Final = 120.0
+"""Most keys that are kept apart; statuses are open strings, so the rest share one."""
+PATIENCE: Final = 2.0
+"""The expected square of the wrong hours that one call is worth, until the budget has had its say."""
+PRIOR_HOURS: Final = 120
 """How many observations the guess about the hours of the week counts as."""
 OTHER: Final = "*"
+"""The key of what was never seen."""
 HELD: Final = "ON_HOLD"
 UNHEARD: Final = ""
+"""The key of a card that is expected and was never heard of."""
 
 _EVERY_DAY = (1.0,) * 7
 _WORKDAYS = (1.0, 1.0, 0.1, 0.1, 1.0, 1.0, 1.0)
@@ -33,19 +35,20 @@ GUESSES: Final[dict[str, tuple[Guess, tuple[float, ...]]]] = {
     UNHEARD: (Guess(1, 24), _EVERY_DAY),
     "CARD_PROD_REQUESTED/": (Guess(2, 24), _EVERY_DAY),
     "DATA_PREPARED/": (Guess(4, 48), _EVERY_DAY),
-    "CARD_PROD_READY/": (Guess(24, 72), _WORKDAYS),
+    "CARD_PROD_READY/": (Guess(24, 96), _WORKDAYS),
     "CARD_PROD_ONGOING/": (Guess(12, 72), _WORKDAYS),
     "CARD_PROD_EXCEPTION/": (Guess(24, 120), _WORKDAYS),
     "CARD_PROD_DONE/": (Guess(12, 48), _WORKDAYS),
+    "CARD_PROD_DONE/-": (Guess(240, 1440), _EVERY_DAY),
     "CARD_SHIPPED/": (Guess(12, 72), _CARRIERS),
-    "CARD_SHIPPED/-": (Guess(48, 240), _CARRIERS),
+    "CARD_SHIPPED/-": (Guess(96, 480), _CARRIERS),
     "CARD_SHIPPED/Pending": (Guess(12, 72), _CARRIERS),
     "CARD_SHIPPED/InfoReceived": (Guess(12, 72), _CARRIERS),
     "CARD_SHIPPED/InTransit": (Guess(24, 120), _CARRIERS),
     "CARD_SHIPPED/OutForDelivery": (Guess(6, 36), _CARRIERS),
     "CARD_SHIPPED/AttemptFail": (Guess(24, 96), _CARRIERS),
     "CARD_SHIPPED/AvailableForPickup": (Guess(48, 240), _CARRIERS),
-    "CARD_SHIPPED/Exception": (Guess(48, 240), _CARRIERS),
+    "CARD_SHIPPED/Exception": (Guess(72, 360), _CARRIERS),
     "CARD_SHIPPED/Expired": (Guess(120, 720), _CARRIERS),
     HELD: (Guess(48, 240), _WORKDAYS),
     OTHER: (Guess(24, 168), _EVERY_DAY),
@@ -59,60 +62,77 @@ class Counted(msgspec.Struct):
     dwells: list[int]
     hours: list[int]
 
+    def __post_init__(self) -> None:
+        if len(self.dwells) != BUCKETS or len(self.hours) != HOURS:
+            raise ValueError(f"{BUCKETS} buckets and {HOURS} hours expected")
 
-class Stay(msgspec.Struct, frozen=True, gc=False):
-    """A key made ready for use: its week, its shares and waits by bucket of age."""
+    def fade(self) -> None:
+        """Halve the counts when there are very many."""
+        if sum(self.dwells) > MOST:
+            self.dwells = [count // 2 for count in self.dwells]
+            self.hours = [count // 2 for count in self.hours]
 
-    week: Week
-    shares: list[float]
-    waits: tuple[int, ...]
+
+class Stay:
+    """What is usual for a key, ready for use; waits are worked out when they are first asked for."""
+
+    __slots__ = ("_patience", "_waits", "shares", "week")
+
+    def __init__(self, guess: Guess, days: tuple[float, ...], counted: Counted, patience: float) -> None:
+        each = PRIOR_HOURS / 24 / sum(days)
+        self.week = Week([each * days[hour // 24] + count for hour, count in enumerate(counted.hours)])
+        self.shares = shares_of(counted.dwells, guess)
+        self._patience = patience
+        self._waits: dict[tuple[int, int], int] = {}
+
+    def wait(self, hour: int, bucket: int) -> int:
+        """Return how long to leave a card alone, wall µs, known to be right in an hour of the week at such an age."""
+        wait = self._waits.get((hour, bucket))
+        if wait is None:
+            age = (AGES[bucket] + AGES[bucket + 1]) // 2 if 0 < bucket < BUCKETS - 1 else AGES[bucket]
+            wait = wait_of(self.shares, self.week.weights, hour, age, self._patience)
+            self._waits[hour, bucket] = wait
+        return wait
+
+    def quantile(self, share: float) -> int:
+        """Return the active µs within which a share of all dwells end."""
+        return quantile_of(self.shares, share)
 
 
 class Dwell:
-    """Usual dwell times by key. `learn` counts; `settle` makes what was counted since then effective."""
+    """Usual dwell times by key. `learn` counts; `settle` makes effective what was counted since."""
 
     __slots__ = ("_counted", "patience", "stays")
 
-    def __init__(self, counted: dict[str, Counted] | None = None, patience: int = PATIENCE) -> None:
+    def __init__(self, counted: dict[str, Counted] | None = None, patience: float = PATIENCE) -> None:
         self._counted = counted or {}
-        self.patience = patience
-        self.stays: dict[str, Stay] = {}
-        self.settle()
+        self.settle(patience)
 
     def stay(self, key: str) -> Stay:
-        """Return what is usual for a key; a key never seen shares one with all such."""
+        """Return what is usual for a key; keys never seen share one."""
         return self.stays.get(key) or self.stays[OTHER]
 
     def learn(self, key: str, since: int, until: int) -> None:
-        """Count one dwell, from the change that began it to the one that ended it, µs."""
-        if until < since:
-            return
+        """Count one dwell: the change that began it was told at `since`, the one that ended it at `until`, µs."""
         counted = self._counted.get(key)
         if counted is None:
             if len(self._counted) >= MAX_KEYS and key not in GUESSES:
-                key = OTHER
-            counted = self._counted.setdefault(key, Counted([0] * BUCKETS, [0] * HOURS))
+                return
+            counted = self._counted[key] = _nothing()
         week = self.stay(key).week
-        counted.dwells[bucket_of(week.active(until) - week.active(since))] += 1
+        counted.dwells[bucket_of(max(0, week.active(until) - week.active(since)))] += 1
         counted.hours[until // HOUR % HOURS] += 1
 
-    def settle(self, patience: int | None = None) -> None:
-        """Work out anew what is usual, a few ms a key; `patience` in µs."""
-        self.patience = patience or self.patience
+    def settle(self, patience: float) -> None:
+        """Work out anew what is usual: a fraction of a ms a key. `patience` in hours squared, see `patience`."""
+        self.patience = patience
         for counted in self._counted.values():
-            if sum(counted.dwells) > MOST:
-                counted.dwells = [count // 2 for count in counted.dwells]
-                counted.hours = [count // 2 for count in counted.hours]
-        self.stays = {key: self._stay(key) for key in {*GUESSES, *self._counted}}
+            counted.fade()
+        self.stays = {key: self._stay(key) for key in {**GUESSES, **self._counted}}
 
     def _stay(self, key: str) -> Stay:
         guess, days = GUESSES.get(key, GUESSES[OTHER])
-        counted = self._counted.get(key)
-        shares = shares_of(counted.dwells if counted else [0] * BUCKETS, guess)
-        each = PRIOR_HOURS / 24 / sum(days)
-        hours = counted.hours if counted else [0] * HOURS
-        week = Week([each * days[hour // 24] + count for hour, count in enumerate(hours)])
-        return Stay(week, shares, waits_of(shares, self.patience))
+        return Stay(guess, days, self._counted.get(key) or _nothing(), self.patience)
 
     # ── keeping it ──
 
@@ -121,9 +141,10 @@ class Dwell:
         return [(key, msgspec.json.encode(counted)) for key, counted in self._counted.items()]
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, bytes]], patience: int = PATIENCE) -> "Dwell":
-        """Return what `rows` gave. Raises msgspec.ValidationError for what it did not write."""
+    def of(cls, rows: Iterable[tuple[str, bytes]], patience: float = PATIENCE) -> "Dwell":
+        """Return what `rows` gave. Raises msgspec.ValidationError for anything else."""
         return cls({key: msgspec.json.decode(row, type=Counted) for key, row in rows}, patience)
 
 
-_ = DAY
+def _nothing() -> Counted:
+    return Counted([0] * BUCKETS, [0] * HOURS)

@@ -17,7 +17,7 @@ from cardtrail.errors import InputError
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.rows import Card, card_of, card_rows, known_of
 from cardtrail.issuer.schedule import Schedule
-from cardtrail.issuer.standing import Known
+from cardtrail.issuer.standing import FOLDED, Known
 from cardtrail.issuer.take import locked
 from cardtrail.protocol.codec import CARD_ID, instant
 
@@ -54,11 +54,12 @@ def _expecting(issuer_id: str, chunk: Sequence[Expected], schedule: Schedule, no
         cards = {row[0]: card_of(row) for row in tx.each("cards", pairs)}
         orders: dict[str, list[Known]] = {}
         for known in map(known_of, tx.each("operations", pairs)):
-            orders.setdefault(known.card_id, []).append(known)
+            if known.operation in FOLDED:  # a refused change of an order, say, tells nothing of where the card is
+                orders.setdefault(known.card_id, []).append(known)
         for card_id, each in wanted.items():
             card = cards.setdefault(card_id, Card(card_id=card_id, known_at=now))
-            if each.ordered_at is not None or card_id not in orders:
-                card.expected_at, card.asks, card.answer = each.ordered_at or now, 0, ""
+            if each.ordered_at is not None:  # else any order of the card is the expected one
+                card.expected_at, card.asks, card.answer = each.ordered_at, 0, ""
             schedule(card, orders.get(card_id, ()), now)
         tx.each("put_cards", card_rows(issuer_id, [cards[card_id] for _, card_id in pairs]))
         return len(wanted)

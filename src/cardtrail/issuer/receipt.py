@@ -1,11 +1,11 @@
 """Receipts: what a call is answered, in a form that every framework takes."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from msgspec import Struct, field
 
 from cardtrail.errors import CardtrailError
+from cardtrail.issuer.standing import Outcome
 from cardtrail.protocol.problem import Problem, problem_of
 
 JSON = {"content-type": "application/json"}
@@ -21,7 +21,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    outcomes: tuple[Any, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
     why: str = ""
 
 

@@ -170,7 +170,7 @@ class Reconciler:
             pulled_at=None if page.more else asked_at,
         ))  # fmt: skip
         changed = {each.operation.card_id for each in outcomes if isinstance(each, CHANGING)}
-        more = page.more and page.cursor is not None and page.cursor != since
+        more = page.more and page.cursor != since
         return Heard(1, len(observed), 0, len(sightings), len(changed)), page.cursor, more
 
     async def _cursor(self) -> str | None:

@@ -4,18 +4,15 @@ Whatever a platform sends is kept and never an error; what nobody published is a
 a person learns that the contract has moved.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from msgspec import Struct
-
 from cardtrail.core.status import OperationStatus, ProductionStatus, ShipmentStatus
+from cardtrail.issuer.standing import FOLDED
+from cardtrail.issuer.take import MAX_NAME, MAX_SAMPLE, Sighting
 from cardtrail.protocol.reading import Operation
 
-MAX_SAMPLE = 65_536
-"""Largest sample, bytes."""
-MAX_NAME = 200
-"""Longest name of what was seen, characters."""
 MAX_SEEN = 10_000
 """Most names that a process remembers having told of; then it begins anew, and tells some of them twice."""
 MAX_SIGHTINGS = 100
@@ -27,8 +24,6 @@ OPERATIONS = frozenset({
 })  # fmt: skip
 """Published kinds of operation; those that begin with FAMILY are published, too."""
 FAMILY = "CLICK_TO_PAY_"
-TRACKED = frozenset({"PRODUCE", "STANDALONE_TRACKING"})
-"""Operations whose `details.status` is a stage."""
 CARRIERS = frozenset({
     "chronopost-france", "dhl", "dhl-global-mail", "deutsch-post", "estafeta", "fedex", "la-poste-colissimo", "nacex",
     "spanish-seur", "singapore-post", "spain-correos-es", "ups", "usps-iv-api",
@@ -57,14 +52,7 @@ class Kind(StrEnum):
     """An element of a body that is no operation, or a body that is none; the name says why."""
 
 
-class Sighting(Struct, frozen=True):
-    """What was seen, by kind and name, and the bytes it was seen in."""
-
-    kind: Kind
-    name: str
-    sample: bytes
-
-
+_PLACE = re.compile(r" \(byte \d+\)")
 _STATUSES = frozenset(OperationStatus)
 _STAGES = frozenset(ProductionStatus)
 _SHIPMENT_STATUSES = frozenset(ShipmentStatus)
@@ -77,7 +65,7 @@ def strange_in(operation: Operation) -> list[tuple[Kind, str]]:
         found.append((Kind.OPERATION, operation.operation))
     if operation.status not in _STATUSES:
         found.append((Kind.OPERATION_STATUS, operation.status))
-    if operation.stage not in _STAGES and operation.operation in TRACKED:
+    if operation.stage not in _STAGES and operation.operation in FOLDED:
         found.append((Kind.STATUS, operation.stage or NO_STAGE))
     if operation.shipment is not None:
         found += _strange_shipment(operation.shipment.carrier, operation.shipment.status)
@@ -103,8 +91,8 @@ def _strange_events(operation: Operation) -> Iterator[tuple[Kind, str]]:
 
 
 def element_of(why: str, element: bytes) -> Sighting:
-    """Return the sighting of something that cannot be read as an operation, and why."""
-    return Sighting(Kind.ELEMENT, name_of(why), element[:MAX_SAMPLE])
+    """Return the sighting of something that cannot be read as an operation, and why; one reason has one name."""
+    return Sighting(Kind.ELEMENT.value, name_of(_PLACE.sub("", why)), element[:MAX_SAMPLE])
 
 
 def name_of(text: str) -> str:
@@ -124,7 +112,7 @@ class Seen:
         for operation in operations:
             for kind, name in strange_in(operation):
                 if (issuer_id, kind, name) not in self._names and len(found) < MAX_SIGHTINGS:
-                    found.setdefault((kind, name), Sighting(kind, name, operation.raw[:MAX_SAMPLE]))
+                    found.setdefault((kind, name), Sighting(kind.value, name, operation.raw[:MAX_SAMPLE]))
         return list(found.values())
 
     def note(self, issuer_id: str, sightings: Iterable[Sighting]) -> None:

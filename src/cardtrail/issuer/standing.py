@@ -188,7 +188,11 @@ def _goes_back(verdict: Verdict, now: Observation, then: Observation) -> bool:
 def _repeated(before: Known, observed: Observed, number: int) -> Taken:
     """Return the same again. An answer confirms it as of when it was asked for; a notification only that it came."""
     if observed.asked_at is None or observed.asked_at <= before.number:
-        return _late(Duplicate, before, observed, Rule.CONTENT)
+        late = _late(Duplicate, before, observed, Rule.CONTENT)
+        if observed.operation.sequence is not None and before.sequence is not None:
+            return late
+        # Orders go in rounds: this may be a later round, so an answer that was asked for before is no later than it.
+        return Taken(late.outcome, msgspec.structs.replace(late.known or before, number=number), late.tallies)
     sequence = observed.operation.sequence or before.sequence
     confirmed = msgspec.structs.replace(
         before, number=number, asked_at=observed.asked_at, doubtful=False, sequence=sequence

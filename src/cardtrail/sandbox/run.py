@@ -10,9 +10,9 @@ import uvicorn
 from rich.console import Console
 
 from cardtrail.errors import CardtrailError, SettingError, StoreUnavailable
+from cardtrail.logs import configure
 from cardtrail.platform.app import Platform, server_of
 from cardtrail.platform.ledger import Ledger
-from cardtrail.platform.logs import configure
 from cardtrail.platform.settings import Settings
 from cardtrail.sandbox.admit import ISSUER_ID, admit
 from cardtrail.sandbox.bank import NETWORK, STEPS, TIMEOUT, Bank, subscribe
