@@ -232,7 +232,7 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
         orders.setdefault(known.card_id, []).append(known)
     changed = {card_id for card_id, _ in fold.changed}
     touched = changed | {card_id for card_id, _ in fold.confirmed} | set(batch.asked)
-    told = {observed.operation.card_id for observed in batch.observed if observed.source == "notification"}
+    told = {observed.operation.card_id for observed in batch.observed} - set(batch.asked)
     written = []
     for card_id in sorted(touched):
         card = fold.cards.get(card_id) or Card(card_id=card_id, known_at=batch.now)
