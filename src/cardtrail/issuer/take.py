@@ -65,14 +65,14 @@ class Asked(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction takes in. `now` is wall-clock µs.
 
-    `ticket` is from before the questions whose outcome is in `asked`, by card. `heard` is true for a message, and
+    `ticket` is from before the questions whose outcome is in `asked`, by card. `heard` is how many messages came, and
     `mark` its high-water mark. `cursor` is where to read on in the feed, `pulled_at` when its end was asked for.
     `fence` is the reconciler's, whose lease must still hold.
     """
 
     now: int
     observed: Sequence[Observed] = ()
-    heard: bool = False
+    heard: int = 0
     mark: str | None = None
     asked: Mapping[str, Asked] = {}
     ticket: int = 0
@@ -178,7 +178,7 @@ def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
     tx.each("add_changes", changes)
     tallied = [(issuer_id, tally.day, tally.word, tally.told, count) for tally, count in fold.tallies.items()]
     if batch.heard:
-        tallied.append((issuer_id, batch.now // DAY, "", "message", 1))
+        tallied.append((issuer_id, batch.now // DAY, "", "message", batch.heard))
     tx.each("add_tallies", sorted(tallied))
     _write_sightings(tx, issuer_id, batch)
 
