@@ -7,7 +7,9 @@ from pathlib import Path
 from cardtrail.cli.commands import app
 from cardtrail.cli.where import Where
 from cardtrail.core.status import TRANSITIONS, diagram
-from cardtrail.platform.settings import PREFIX, described
+from cardtrail.issuer import settings as kit
+from cardtrail.platform.settings import described
+from cardtrail.settings import Described
 
 DOCS = Path(__file__).parents[1] / "docs"
 _MADE = "<!-- Made from the code by `python -m tests.pages`; a change here is overwritten. -->\n"
@@ -41,21 +43,31 @@ def _row(now: str, marks: list[str]) -> str:
 
 
 def settings_page() -> str:
-    """Every setting of the service."""
-    rows = "".join(
-        f"| `--{setting.name.replace('_', '-')}` | `{PREFIX}{setting.name.upper()}` "
-        f"| {f'`{setting.default}`' if setting.default != '' else ''} | {setting.text} |\n"
-        for setting in described()
-    )
+    """Every setting of the service and of the issuer kit."""
     return f"""# Settings
 
 {_MADE}
-`cardtrail serve` takes each from its option, else from the environment, else the default. They are read once, at the
-start. The other commands that open a store read `CARDTRAIL_DATABASE` too.
+Each comes from its option, else from the environment, else it has its default. They are read once, at the start.
 
-| option | environment | default | meaning |
-|---|---|---|---|
-{rows}"""
+## The platform
+
+`cardtrail serve` takes all of them. The other commands that open a store read `CARDTRAIL_DATABASE` too.
+
+{_table(described())}
+## The issuer kit
+
+`cardtrail issuer serve` takes all of them; `reconcile`, `drift` and `cards` take those that they need.
+
+{_table(kit.described())}"""
+
+
+def _table(settings: list[Described]) -> str:
+    rows = "".join(
+        f"| `--{setting.name.replace('_', '-')}` | `{setting.variable}` "
+        f"| {f'`{setting.default}`' if setting.default != '' else ''} | {setting.text} |\n"
+        for setting in settings
+    )
+    return f"| option | environment | default | meaning |\n|---|---|---|---|\n{rows}"
 
 
 def commands_page() -> str:

@@ -5,10 +5,8 @@ import os
 from django.conf import settings  # type: ignore[import-untyped]  # Django has no types of its own
 from django.core.asgi import get_asgi_application  # type: ignore[import-untyped]  # nor here
 
-from cardtrail.issuer.asgi import Receive, Scope, Send, asgi_app
-from cardtrail.issuer.mirror import AsyncMirror
-from cardtrail.issuer.receive import AsyncReceiver
-from cardtrail.issuer.trust import Trust
+from cardtrail import AsyncMirror, AsyncReceiver, Trust, asgi_app
+from cardtrail.issuer.asgi import Receive, Scope, Send
 
 settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__)  # a project of yours has DJANGO_SETTINGS_MODULE instead
 urlpatterns: list[object] = []

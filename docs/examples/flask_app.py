@@ -5,9 +5,7 @@ import os
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
-from cardtrail.issuer.mirror import Mirror
-from cardtrail.issuer.receive import Receiver
-from cardtrail.issuer.trust import Trust
+from cardtrail import Mirror, Receiver, Trust
 from cardtrail.issuer.way import MAX_BODY
 
 mirror = Mirror.open(os.environ["MIRROR"])  # sqlite:///mirror.db or postgresql://…

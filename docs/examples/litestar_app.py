@@ -5,10 +5,7 @@ import os
 from litestar import Litestar
 from litestar.handlers import asgi
 
-from cardtrail.issuer.asgi import asgi_app
-from cardtrail.issuer.mirror import AsyncMirror
-from cardtrail.issuer.receive import AsyncReceiver
-from cardtrail.issuer.trust import Trust
+from cardtrail import AsyncMirror, AsyncReceiver, Trust, asgi_app
 
 mirror = AsyncMirror.open(os.environ["MIRROR"])  # sqlite:///mirror.db or postgresql://…
 trust = Trust(secrets=[os.environ["WEBHOOK_SECRET"]])

@@ -7,10 +7,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from cardtrail.issuer.asgi import asgi_app
-from cardtrail.issuer.mirror import AsyncMirror
-from cardtrail.issuer.receive import AsyncReceiver
-from cardtrail.issuer.trust import Trust
+from cardtrail import AsyncMirror, AsyncReceiver, Trust, asgi_app
 
 mirror = AsyncMirror.open(os.environ["MIRROR"])  # sqlite:///mirror.db or postgresql://…
 trust = Trust(secrets=[os.environ["WEBHOOK_SECRET"]])

@@ -33,12 +33,19 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from cardtrail.issuer.answers import Features, Notification, Notifications, NotOrdered, Ordered, Page, Replayed
+    from cardtrail.issuer.asgi import asgi_app
     from cardtrail.issuer.client import AsyncClient, Client
+    from cardtrail.issuer.mirror import AsyncMirror, Mirror
+    from cardtrail.issuer.receipt import Receipt
+    from cardtrail.issuer.receive import AsyncReceiver, Receiver
+    from cardtrail.issuer.trust import Trust
     from cardtrail.protocol.reading import Checkpoint, Operation, Shipment
 
 __version__ = "0.1.0"
 __all__ = [
     "AsyncClient",
+    "AsyncMirror",
+    "AsyncReceiver",
     "BadAnswer",
     "CardtrailError",
     "Checkpoint",
@@ -48,6 +55,7 @@ __all__ = [
     "Features",
     "Forbidden",
     "InputError",
+    "Mirror",
     "NotFound",
     "NotOffered",
     "NotOrdered",
@@ -57,6 +65,8 @@ __all__ = [
     "Ordered",
     "Page",
     "ParsingError",
+    "Receipt",
+    "Receiver",
     "Refused",
     "RemoteConflict",
     "RemoteCursorExpired",
@@ -71,16 +81,23 @@ __all__ = [
     "Shipment",
     "StoreUnavailable",
     "TooMany",
+    "Trust",
     "Unauthorized",
     "Unreachable",
     "__version__",
+    "asgi_app",
 ]
 
 _HOMES = {
     "cardtrail.issuer.answers": (
         "Features", "NotOrdered", "Notification", "Notifications", "Ordered", "Page", "Replayed",
     ),
+    "cardtrail.issuer.asgi": ("asgi_app",),
     "cardtrail.issuer.client": ("AsyncClient", "Client"),
+    "cardtrail.issuer.mirror": ("AsyncMirror", "Mirror"),
+    "cardtrail.issuer.receipt": ("Receipt",),
+    "cardtrail.issuer.receive": ("AsyncReceiver", "Receiver"),
+    "cardtrail.issuer.trust": ("Trust",),
     "cardtrail.protocol.reading": ("Checkpoint", "Operation", "Shipment"),
 }  # fmt: skip
 """Where the names are that are no errors."""

@@ -16,9 +16,10 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cardtrail import logs
 from cardtrail.db import Transaction
 from cardtrail.errors import CardtrailError, Conflict, InputError, ParsingError, StoreUnavailable
-from cardtrail.platform import logs, orders
+from cardtrail.platform import orders
 from cardtrail.platform.connector import CardOrder
 from cardtrail.platform.orders import Orders, Wanted, members_of, wanted_of
 from tests.desk import Desk, desk, dump, execute

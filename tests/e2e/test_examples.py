@@ -8,11 +8,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from cardtrail.issuer.mirror import Mirror
-from tests.serving import ISSUER, PATIENCE, free_port
+from tests.background import LOOPBACK, eventually
+from tests.events import event
+from tests.serving import ISSUER, PATIENCE, free_port, register_parties, serving
 from tests.signed import PATH, SECRET, body_of, operation, signed
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
@@ -42,6 +46,11 @@ class Example:
     def send(self, body: bytes) -> int:
         return self.post(PATH, body, signed(body, time.time()))
 
+    def pictures(self, card_id: str) -> list[Any]:
+        """Return what the mirror has of a card."""
+        with Mirror.open(self.mirror_url) as mirror:
+            return [msgspec.json.decode(held.operation.raw) for held in mirror.card(ISSUER, card_id)]
+
     def stages(self, *cards: str) -> list[str]:
         """Return where the mirror says that cards are."""
         with Mirror.open(self.mirror_url) as mirror:
@@ -52,24 +61,30 @@ def test_every_example_is_run_by_these_tests() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == STARTED.keys()
 
 
-@pytest.fixture(params=STARTED)
-def example(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Example]:
-    name, port, url = request.param, free_port(), f"sqlite:///{tmp_path}/mirror.db"
+@contextlib.contextmanager
+def running(name: str, folder: Path, secret: str, port: int) -> Iterator[Example]:
+    """Run an example until the block ends."""
+    url, log = f"sqlite:///{folder}/mirror.db", folder / "example.log"
     words = [word.format(name=name, port=port) for word in STARTED[name][1]]
-    environment = {**os.environ, "MIRROR": url, "ISSUER_ID": ISSUER, "WEBHOOK_SECRET": SECRET}
-    log = tmp_path / "log"
+    environment = {**os.environ, "MIRROR": url, "ISSUER_ID": ISSUER, "WEBHOOK_SECRET": secret}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *words], cwd=EXAMPLES, env=environment, stdout=output, stderr=output
         )
     try:
-        running = Example(name, port, url)
-        _wait_until_up(running, process, log)
-        yield running
+        example = Example(name, port, url)
+        _wait_until_up(example, process, log)
+        yield example
     finally:
         process.terminate()
         process.wait(PATIENCE)
     assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(params=STARTED)
+def example(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Example]:
+    with running(request.param, tmp_path, SECRET, free_port()) as started:
+        yield started
 
 
 def _wait_until_up(example: Example, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -96,3 +111,20 @@ def test_an_example_takes_notifications_singly_and_in_bulk_and_refuses_what_is_n
     assert example.post("/elsewhere", b"", {}, "GET") == 404
     assert example.send(b" " * (2_097_152 + 1)) == 413
     assert example.stages("card-1") == ["CARD_PROD_READY"]
+
+
+@pytest.mark.parametrize("name", ["starlette_app", "flask_app"])
+def test_a_platform_delivers_to_an_example(database_url: str, tmp_path: Path, name: str) -> None:
+    cards, port = [f"card-{number}" for number in range(20)], free_port()
+    register_parties(database_url)
+    with serving(database_url, tmp_path, *LOOPBACK) as service:
+        endpoint = {"endpointId": "bank", "url": f"http://127.0.0.1:{port}{STARTED[name][0]}", "batchSize": 7}
+        token = service.token("cardtrail:operate")
+        added = service.call("POST", f"/operator/v1/issuers/{ISSUER}/endpoints", endpoint, token=token)
+        assert added.status == 201
+        with running(name, tmp_path, added.json["signingSecret"], port) as example:
+            for hours, kind in enumerate(("requested", "prepared", "ready", "started", "done", "shipped")):
+                service.ingest(*(event(kind, card, hours=hours) for card in cards))
+            eventually(lambda: example.stages(*cards) == ["CARD_SHIPPED"] * len(cards))
+            for card_id in cards:
+                assert example.pictures(card_id) == service.status(card_id).json["operations"]

@@ -6,7 +6,7 @@ any two of the reconciler's steps.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -26,8 +26,8 @@ from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.reconcile import RESUME_WITHIN, Reconciler
 from cardtrail.issuer.standing import Observed
 from cardtrail.issuer.store import open_store
-from cardtrail.protocol.reading import operation_of
-from tests.strict.plots import Json
+from cardtrail.protocol.reading import Envelope, operation_of
+from tests.strict.plots import PLOTS, Json
 from tests.strict.stream import Losses, Stream
 from tests.strict.world import BEGIN, DAY, Told, World
 
@@ -113,7 +113,7 @@ class Platform:
         await self._play.between()
         return answer
 
-    async def ask_many(self, _card_ids: Sequence[str]) -> Mapping[str, bytes | None]:
+    async def ask_many(self, _card_ids: Sequence[str]) -> Envelope:
         raise NotOffered("no batch")
 
     async def changes(self, since: str | None = None, *, limit: int = 1_000, wait: int = 0) -> Page:
@@ -185,6 +185,7 @@ class Drawn(NamedTuple):
     """What hypothesis draws; `last` is how much happens at last, `informed` whether the mirror knows all cards."""
 
     seed: int
+    plots: tuple[str, ...]
     losses: Losses
     passes: list[Pass]
     last: int
@@ -198,13 +199,18 @@ drawn_losses = st.builds(
     window=st.sampled_from([0, 3, 30]),
 )
 drawn_beats = st.lists(st.sampled_from(BEATS), max_size=40)
+drawn_plots = st.sampled_from([tuple(PLOTS), ("hold", "rework", "attempts")])
+"""All, or those that lead back to pictures that were there before."""
 drawn_passes = st.lists(st.builds(Pass, st.integers(0, 40), st.integers(0, 40), drawn_beats), max_size=3)
 
 
-@given(drawn=st.builds(Drawn, st.integers(0, 2**16), drawn_losses, drawn_passes, st.integers(0, 60), st.booleans()))
+seeds = st.integers(0, 2**16)
+
+
+@given(drawn=st.builds(Drawn, seeds, drawn_plots, drawn_losses, drawn_passes, st.integers(0, 60), st.booleans()))
 def test_after_one_pass_the_mirror_is_the_platform(new_url: Callable[[], str], drawn: Drawn) -> None:
     async def play(mirror: AsyncMirror, clock: Clock) -> None:
-        this = Play(mirror, World(CARDS, drawn.seed, never=0.2), drawn.losses, drawn.seed)
+        this = Play(mirror, World(CARDS, drawn.seed, plots=drawn.plots, never=0.2), drawn.losses, drawn.seed)
         if drawn.informed:
             await expect(mirror, ISSUER, [Expected(this.world.card_id(number)) for number in range(CARDS)])
         for each in drawn.passes:
@@ -218,6 +224,53 @@ def test_after_one_pass_the_mirror_is_the_platform(new_url: Callable[[], str], d
         this.step(drawn.last)
         await this.stop_faults()
         clock.now = this.world.now + RESUME_WITHIN + DAY
+        await sweep(this)
+
+        assert await differences(this) == {}
+
+    run(new_url(), play)
+
+
+# ── what these laws have found ──
+
+
+def test_a_doubtful_answer_is_read_again_although_it_is_the_same(new_url: Callable[[], str]) -> None:
+    async def play(mirror: AsyncMirror, _clock: Clock) -> None:
+        this = Play(mirror, World(1, plots=("hold",)), Losses(), 0)
+        this.step(3)  # requested, prepared, ready
+        await this.hear(2)
+        this.beats = ["step", "hear"]  # the answer says that it is held; before it comes, we hear that it is ready
+        await sweep(this)
+
+        assert await differences(this) == {}
+
+    run(new_url(), play)
+
+
+def test_an_answer_that_was_not_read_does_not_stand_for_what_was_heard_meanwhile(new_url: Callable[[], str]) -> None:
+    async def play(mirror: AsyncMirror, _clock: Clock) -> None:
+        this = Play(mirror, World(1, plots=("hold",)), Losses(), 0)
+        this.step(4)  # requested, prepared, ready, held
+        await this.hear(2)
+        await sweep(this)
+        this.beats = ["nothing", "hear"]  # the answer is the last one again; before it comes, we hear that it is ready
+        await sweep(this)
+        await sweep(this)
+
+        assert await differences(this) == {}
+
+    run(new_url(), play)
+
+
+def test_a_refused_change_of_an_order_settles_no_card(new_url: Callable[[], str]) -> None:
+    async def play(mirror: AsyncMirror, clock: Clock) -> None:
+        this = Play(mirror, World(1, plots=("kept",)), Losses(), 0)
+        this.step(4)  # requested, prepared, ready; and the change is refused
+        await this.stop_faults()
+        clock.now = this.world.now
+        await sweep(this)
+        await this.stop_faults()
+        this.step()
         await sweep(this)
 
         assert await differences(this) == {}

@@ -8,12 +8,12 @@ from typing import Any
 import uvloop
 
 from cardtrail.cli.options import signature_of
+from cardtrail.logs import configure
 from cardtrail.platform.app import deliverer_of, tune
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoints import Endpoints
-from cardtrail.platform.logs import configure
-from cardtrail.platform.settings import Settings, settings_of
+from cardtrail.platform.settings import Settings, described, settings_of
 from cardtrail.platform.store import open_store
 
 NEEDED = frozenset({
@@ -66,4 +66,4 @@ def _asked_to_end() -> asyncio.Event:
     return asked
 
 
-deliver.__signature__ = signature_of(NEEDED)  # type: ignore[attr-defined]  # read by inspect.signature
+deliver.__signature__ = signature_of(described(), NEEDED)  # type: ignore[attr-defined]  # read by inspect.signature

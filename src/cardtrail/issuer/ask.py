@@ -6,19 +6,19 @@ not even decoded.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 import msgspec
-import structlog
 
 from cardtrail.errors import InputError, RemoteError, RemoteForbidden, RemoteUnauthorized
 from cardtrail.issuer.answers import Page
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.standing import CHANGING, Observed, Outcome
 from cardtrail.issuer.take import Asked, Batch, Sighting
-from cardtrail.protocol.reading import envelope_of, operation_of
+from cardtrail.protocol.reading import Envelope, envelope_of, operation_of
 
 MANY = 1_000
 """Most cards in one call where the server reads batches."""
@@ -27,7 +27,7 @@ WORKERS = 32
 OUTAGE = 20
 """So many calls in a row that fail are an outage: it is not for the remaining cards to find that out."""
 
-_log = structlog.get_logger()
+_log = logging.getLogger("cardtrail.issuer")
 
 
 class Outage(RemoteError):
@@ -41,8 +41,8 @@ class Source(Protocol):
         """Return the body of a card's answer, None for 404. Raises RemoteError."""
         ...
 
-    async def ask_many(self, card_ids: Sequence[str]) -> Mapping[str, bytes | None]:
-        """Return the operation of each card by one call, None where it is unknown. Raises RemoteError."""
+    async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
+        """Return the operations of many cards by one call; what is missing is unknown. Raises RemoteError."""
         ...
 
     async def changes(self, since: str | None = None, *, limit: int = 1_000, wait: int = 0) -> Page:
@@ -96,12 +96,6 @@ class _Round:
             return
         self._understand(wanted, elements, digest, now)
 
-    def answer_alone(self, wanted: Wanted, element: bytes | None, now: int) -> None:
-        """Keep a card's operation, as an answer about many has it."""
-        digest = self._news(wanted, element)
-        if digest is not None and element is not None:
-            self._understand(wanted, [element], digest, now)
-
     def _news(self, wanted: Wanted, content: bytes | None) -> bytes | None:
         """Return the digest of an answer that has to be read; keep one that needs not."""
         self.failures = 0
@@ -111,7 +105,7 @@ class _Round:
         digest = digest_of(content)
         if digest != wanted.digest:
             return digest
-        self.asked[wanted.card_id] = Asked("found", digest)
+        self.asked[wanted.card_id] = Asked("found", digest, was_read=False)
         return None
 
     def _understand(self, wanted: Wanted, elements: Sequence[msgspec.Raw | bytes], digest: bytes, now: int) -> None:
@@ -134,7 +128,7 @@ class _Round:
         """Keep that a card was not answered. Raises Outage where nothing seems to be any more."""
         self.asked[wanted.card_id] = Asked("failed")
         self.failures += 1
-        _log.warning("not_answered", card=wanted.card_id, error=str(error))
+        _log.warning("not answered: card %s: %s", wanted.card_id, error)
         if self.failures >= OUTAGE:
             # They count as not asked for, so that a pass which is gone on with asks for them again.
             self.asked = {card_id: asked for card_id, asked in self.asked.items() if asked.answer != "failed"}
@@ -196,13 +190,11 @@ class Asker:
 
     async def _by_batch(self, this: _Round, cards: Sequence[Wanted]) -> None:
         this.calls += 1
-        found = await self.source.ask_many([wanted.card_id for wanted in cards])
-        now = self.mirror.clock()
-        for wanted in cards:
-            if wanted.card_id in found:
-                this.answer_alone(wanted, found[wanted.card_id], now)
-            else:
-                this.asked[wanted.card_id] = Asked("failed")
+        page = await self.source.ask_many([wanted.card_id for wanted in cards])
+        known = {each.operation.card_id for each in this.take(page.elements, self.mirror.clock())}
+        # Where something could not be read, a card that is missing may be just that one.
+        missing = "failed" if this.sightings else "unknown"
+        this.asked |= {each.card_id: Asked("found" if each.card_id in known else missing) for each in cards}
 
     async def _keep(self, this: _Round) -> list[Outcome]:
         if not this.asked:

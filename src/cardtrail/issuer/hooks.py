@@ -7,10 +7,10 @@ the same change again, later and ever more seldom; the changes behind it wait.
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
-import structlog
 
 from cardtrail.issuer.mirror import MAX_CHANGES, AsyncMirror, Change
 from cardtrail.protocol.codec import timestamp
@@ -25,7 +25,7 @@ LONGEST_PAUSE = 60.0
 
 Callback = Callable[[Change], Awaitable[None] | None]
 
-_log = structlog.get_logger()
+_log = logging.getLogger("cardtrail.issuer")
 
 
 class Hook:
@@ -44,7 +44,7 @@ class Hook:
             try:
                 told = await self.run_once()
             except Exception as error:  # noqa: BLE001 -- it is the issuer's code: whatever it raises, it was not told
-                _log.error("hook", name=self._name, error=repr(error))
+                _log.error("hook %s of %s: %r", self._name, self._issuer_id, error)
                 await asyncio.sleep(self._pause)
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
             else:

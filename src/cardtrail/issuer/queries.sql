@@ -263,3 +263,18 @@ SELECT day, due, sweep FROM spent WHERE issuer_id = :issuer_id;
 -- name: forget_cursor
 -- Read the feed from its beginning next time.
 UPDATE issuer SET cursor = NULL WHERE issuer_id = :issuer_id;
+
+-- name: put_bound
+-- Keep the bound that is stated today, and the worst that was seen.
+INSERT INTO bound (issuer_id, day, stated, worst) VALUES (:issuer_id, :day, :stated, :worst)
+ON CONFLICT (issuer_id, day) DO UPDATE SET
+    stated = CASE WHEN bound.stated > excluded.stated THEN bound.stated ELSE excluded.stated END,
+    worst = CASE WHEN bound.worst > excluded.worst THEN bound.worst ELSE excluded.worst END;
+
+-- name: oldest_check
+-- When the open card was last told or asked about of which that is longest ago.
+SELECT min(COALESCE(checked_at, known_at)) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open');
+
+-- name: count_doubtful
+-- How many open cards are doubtful.
+SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 1;

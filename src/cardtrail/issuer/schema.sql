@@ -157,3 +157,13 @@ CREATE TABLE spent (
     due       BIGINT NOT NULL,
     sweep     BIGINT NOT NULL
 );
+
+-- How long the mirror may be wrong at most, as stated on a day, and the longest that any open card was not confirmed
+-- when it was asked for; both in microseconds.
+CREATE TABLE bound (
+    issuer_id TEXT NOT NULL,
+    day       INTEGER NOT NULL,
+    stated    BIGINT NOT NULL,
+    worst     BIGINT NOT NULL,
+    PRIMARY KEY (issuer_id, day)
+);

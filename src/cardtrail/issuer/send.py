@@ -4,8 +4,10 @@ Nothing is taken from the environment unless asked for, no redirect is followed,
 1.2 or newer is spoken, and no more of an answer is read than MAX_ANSWER.
 """
 
+import atexit
 import time
 from datetime import timedelta
+from functools import cache
 from typing import TypeVar
 
 from pyreqwest.bytes import Bytes
@@ -28,6 +30,8 @@ READ_AHEAD = 65_536
 IDLE = 4.0
 """How long an unused connection is kept, seconds: less than the 5 s after which many servers close theirs, since what
 is sent at that very moment is lost."""
+SETTLE = 0.02
+"""How long a program that ends waits for the HTTP client's thread, seconds."""
 MAX_PEM = 65_536
 """Longest PEM, bytes."""
 
@@ -46,6 +50,7 @@ class AsyncSender:
     def __init__(self, link: Link, sent_by: str) -> None:
         self._http: Client = _set_up(ClientBuilder(), link, sent_by).build()
         self._timeout = link.timeout
+        _settle_at_exit()
 
     async def send(self, request: Request) -> Response | Failed:
         """Return what came of it."""
@@ -84,6 +89,16 @@ class Sender:
     def close(self) -> None:
         """End every connection."""
         self._http.close()
+
+
+@cache
+def _settle_at_exit() -> None:
+    """Let the HTTP client's own thread come to rest before the interpreter is taken apart.
+
+    That thread gives back what calls have used, for which it needs the interpreter. One that it meets half taken apart
+    aborts: about one short program in ten, although its work was done. It needs some µs.
+    """
+    atexit.register(time.sleep, SETTLE)
 
 
 def _failed(error: PyreqwestError) -> Failed:

@@ -4,6 +4,7 @@ Whatever a platform sends is kept and never an error; what nobody published is a
 a person learns that the contract has moved.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
@@ -51,6 +52,7 @@ class Kind(StrEnum):
     """An element of a body that is no operation, or a body that is none; the name says why."""
 
 
+_PLACE = re.compile(r" \(byte \d+\)")
 _STATUSES = frozenset(OperationStatus)
 _STAGES = frozenset(ProductionStatus)
 _SHIPMENT_STATUSES = frozenset(ShipmentStatus)
@@ -89,8 +91,8 @@ def _strange_events(operation: Operation) -> Iterator[tuple[Kind, str]]:
 
 
 def element_of(why: str, element: bytes) -> Sighting:
-    """Return the sighting of something that cannot be read as an operation, and why."""
-    return Sighting(Kind.ELEMENT.value, name_of(why), element[:MAX_SAMPLE])
+    """Return the sighting of something that cannot be read as an operation, and why; one reason has one name."""
+    return Sighting(Kind.ELEMENT.value, name_of(_PLACE.sub("", why)), element[:MAX_SAMPLE])
 
 
 def name_of(text: str) -> str:

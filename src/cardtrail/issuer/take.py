@@ -6,7 +6,7 @@ written, each kind of row in one statement.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -50,10 +50,14 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """That a card was asked for, and what came: "found", "unknown" (404) or "failed"; `digest` is of the answer."""
+    """That a card was asked for, and what came: "found", "unknown" (404) or "failed".
+
+    `digest` is of the answer; `was_read` is false where it was that of the last answer, so that it was not decoded.
+    """
 
     answer: str
     digest: bytes | None = None
+    was_read: bool = True
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +90,8 @@ class _Fold:
         self.changed: dict[Key, list[Taken]] = {}
         self.confirmed: dict[Key, Known] = {}
         self.outcomes: list[Outcome] = []
+        self.overtaken: set[str] = set()
+        """Cards whose answer was older than what the mirror had."""
         self.tallies: Counter[Tally] = Counter()
 
     def take(self, observed: Observed) -> None:
@@ -96,6 +102,8 @@ class _Fold:
         if isinstance(this.outcome, Duplicate | Stale) and observed.source == "notification":
             told = "duplicate" if isinstance(this.outcome, Duplicate) else "stale"
             self.tallies[Tally(observed.learned_at // DAY, "", told)] += 1
+        if isinstance(this.outcome, Stale) and observed.source == "answer":
+            self.overtaken.add(observed.operation.card_id)
         if this.known is None:
             return
         self.known[key] = this.known
@@ -222,7 +230,7 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
         card = fold.cards.get(card_id) or Card(card_id=card_id, known_at=batch.now)
         if card_id in told:
             card.digest = None  # the next answer must be read, although it may be the same as the last one
-        _ask(batch, card)
+        _ask(batch, card, orders.get(card_id, ()), fold.overtaken)
         if card_id in changed:
             card.asks = 0
         schedule(card, [each for each in orders.get(card_id, ()) if each.operation in FOLDED], batch.now)
@@ -230,15 +238,22 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
     tx.each("put_cards", card_rows(issuer_id, written))
 
 
-def _ask(batch: Batch, card: Card) -> None:
-    """Keep that a card was asked for."""
+def _ask(batch: Batch, card: Card, orders: Sequence[Known], overtaken: Collection[str]) -> None:
+    """Keep that a card was asked for.
+
+    The digest is kept only of an answer that the mirror now says, and does not doubt: it need not be read again.
+    """
     asked = batch.asked.get(card.card_id)
-    if asked is not None:
-        card.asked_no = batch.ticket
-        card.answer = asked.answer
-        card.asks += 1
-        if asked.answer != "failed":
-            card.checked_at, card.digest = batch.now, asked.digest
+    if asked is None:
+        return
+    card.asked_no = batch.ticket
+    card.answer = asked.answer
+    card.asks += 1
+    if asked.answer != "failed":
+        card.checked_at = batch.now
+        is_said = asked.was_read or card.digest == asked.digest  # what was heard meanwhile has taken the digest away
+        is_sure = card.card_id not in overtaken and not any(order.doubtful for order in orders)
+        card.digest = asked.digest if is_said and is_sure else None
 
 
 def _write_issuer(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, number: int) -> None:

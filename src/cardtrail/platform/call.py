@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from cardtrail.logs import masked
 from cardtrail.platform.answer import Answer, failed
 from cardtrail.platform.egress import KEPT_BODY, Egress, Tls
 from cardtrail.platform.endpoint import Endpoint, Secrets, Signing
-from cardtrail.platform.logs import masked
 from cardtrail.platform.oauth import TokenSource
 from cardtrail.protocol.codec import strict_form
 from cardtrail.protocol.envelope import body_of, webhook_id_of

@@ -1,16 +1,13 @@
 """Settings: from the command line, the environment (`CARDTRAIL_…`) or the default, frozen once read."""
 
-import ast
-import inspect
-import os
 from collections.abc import Mapping
-from itertools import pairwise
-from typing import NamedTuple
 
 import msgspec
 
+from cardtrail import settings
 from cardtrail.core.schedule import SECOND, STEPS
 from cardtrail.errors import SettingError
+from cardtrail.settings import Described
 
 PREFIX = "CARDTRAIL_"
 
@@ -84,37 +81,11 @@ def steps_of(text: str) -> tuple[int, ...]:
     return steps
 
 
-class Described(NamedTuple):
-    """A setting as documentation and help show it."""
-
-    name: str
-    default: str | int | bool
-    text: str
-
-
 def described() -> list[Described]:
-    """Return every setting with its default and the sentence that stands under it in this file."""
-    [body] = [node.body for node in ast.parse(inspect.getsource(Settings)).body if isinstance(node, ast.ClassDef)]
-    texts = {
-        field.target.id: inspect.cleandoc(text.value.value)
-        for field, text in pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
-    }  # fmt: skip
-    defaults = Settings()
-    return [Described(name, getattr(defaults, name), texts[name]) for name in Settings.__struct_fields__]
+    """Return every setting of the platform with its default and its meaning."""
+    return settings.described(Settings, PREFIX)
 
 
 def settings_of(given: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings: given values win over the environment, that over defaults. Raises SettingError."""
-    environment = os.environ if environment is None else environment
-    told = {
-        name: environment[PREFIX + name.upper()]
-        for name in Settings.__struct_fields__
-        if PREFIX + name.upper() in environment
-    }
-    told.update({name: value for name, value in given.items() if value is not None})  # type: ignore[misc]  # mixed on purpose: convert checks
-    try:
-        return msgspec.convert(told, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingError(str(error)) from None
+    return settings.read(Settings, PREFIX, given, environment)

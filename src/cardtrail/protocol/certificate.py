@@ -6,7 +6,7 @@ The header is believed only from the addresses listed: anybody else could write 
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from cardtrail.errors import SettingError
 
@@ -32,13 +32,15 @@ def thumbprint_in(text: str) -> str:
 
 
 def is_listed(address: str, proxies: Networks) -> bool:
-    """Tell whether an IP address is a listed proxy's."""
+    """Tell whether an IP address is a listed proxy's; a server of both families writes IPv4 as `::ffff:192.0.2.7`."""
     if not proxies:
         return False
     try:
         found = ip_address(address)
     except ValueError:
         return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
     return any(found in network for network in proxies)
 
 

@@ -12,6 +12,9 @@ import msgspec
 
 from cardtrail.errors import InputError
 from cardtrail.issuer.asgi import asgi_app
+from cardtrail.issuer.budget import Limits
+from cardtrail.issuer.client import AsyncClient
+from cardtrail.issuer.keep import Keeper, Pace
 from cardtrail.issuer.mirror import AsyncMirror, Change
 from cardtrail.issuer.receive import AsyncReceiver
 from cardtrail.issuer.trust import Trust
@@ -24,6 +27,9 @@ from cardtrail.sandbox.subscribe import ENDPOINT_ID
 
 ALL = 1.0
 """The share that is thrown away where none is named."""
+PULL_SECONDS = 12
+"""From one pull of the platform's changes to the next: slow enough for a person to see that the mirror is wrong."""
+PACE = Pace(limits=Limits(per_second=20, per_day=200_000), pull_seconds=PULL_SECONDS, idle_factor=1)
 SECOND = 1_000_000
 
 
@@ -73,6 +79,10 @@ class Bank:
         finally:
             await asyncio.gather(*self._switches)
             await self.server.stop()
+
+    async def keep(self, client: AsyncClient) -> None:
+        """Keep the mirror right, for ever."""
+        await Keeper(ISSUER_ID, client, self.mirror, PACE).run()
 
     # ── switches ──
 

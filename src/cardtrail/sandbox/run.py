@@ -21,9 +21,9 @@ from rich.console import Console
 from cardtrail.errors import CardtrailError, SettingError, StoreUnavailable
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.logs import configure
 from cardtrail.platform.app import Platform, server_of
 from cardtrail.platform.ledger import Ledger
-from cardtrail.platform.logs import configure
 from cardtrail.platform.settings import Settings
 from cardtrail.sandbox.admit import ISSUER_ID, admit
 from cardtrail.sandbox.bank import Bank
@@ -32,7 +32,6 @@ from cardtrail.sandbox.control import control_app
 from cardtrail.sandbox.feed import Feeder
 from cardtrail.sandbox.folder import Folder
 from cardtrail.sandbox.keys import has_keys, listening
-from cardtrail.sandbox.repair import repair
 from cardtrail.sandbox.server import HOST, Server
 from cardtrail.sandbox.show import view_on
 from cardtrail.sandbox.subscribe import NETWORK, STEPS, TIMEOUT, subscribe
@@ -142,7 +141,7 @@ async def _until(stop: asyncio.Event, server: asyncio.Task[None], play: Coroutin
         await playing
 
 
-async def _play(
+async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
     folder: Folder, places: Places, parties: tuple[Pretender, Pretender], bank: Bank, *, seed: int, view: View
 ) -> None:
     """Feed, watch, repair and tell, for ever."""
@@ -154,7 +153,7 @@ async def _play(
         feeder = Feeder(ISSUER_ID, issuer, producer, seed)
         watch = Watch(kit, bank, lambda: feeder.cards, view)
         tell = Tell(folder, places, issuer, producer, view)
-        await _together(feeder.run(), watch.run(), repair(kit, bank.mirror), tell.run(feeder.begun))
+        await _together(feeder.run(), watch.run(), bank.keep(kit), tell.run(feeder.begun))
 
 
 async def _together(*works: Coroutine[None, None, None]) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import IO
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from cardtrail.issuer.mirror import Change
@@ -67,7 +67,7 @@ class LiveTable:
         del moved, learned
         now, width = time.monotonic(), self._console.width - SPARE
         wrong = sum(row.wrong_for(now) is not None for row in rows)
-        parts = [table_of(rows, now, width), "", *footer_of(books, wrong, width)]
+        parts: list[RenderableType] = [table_of(rows, now, width), "", *footer_of(books, wrong, width)]
         if self._keys:
             parts.append(keys_of(books))
         self._live.update(Group(*parts), refresh=True)

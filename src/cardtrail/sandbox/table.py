@@ -8,9 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cardtrail.core.status import ProductionStatus, ShipmentStatus
-from cardtrail.sandbox.bank import Books
+from cardtrail.sandbox.bank import PULL_SECONDS, Books
 from cardtrail.sandbox.compare import WHOLE_WAY, Row, Sight
-from cardtrail.sandbox.repair import PULL_SECONDS
 
 _STYLES: dict[str, str] = {
     ProductionStatus.EXCEPTION: "yellow", ProductionStatus.RETURNED: "red", ProductionStatus.DATA_EXCEPTION: "red",

@@ -14,10 +14,10 @@ import structlog
 from cardtrail.errors import CardtrailError, StoreUnavailable
 from cardtrail.protocol.token import TOKEN_PATH
 from cardtrail.sandbox.admit import ISSUER_ID
+from cardtrail.sandbox.bank import PULL_SECONDS
 from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
 from cardtrail.sandbox.feed import card_id_of
 from cardtrail.sandbox.folder import Folder, default_folder
-from cardtrail.sandbox.repair import PULL_SECONDS
 from cardtrail.sandbox.watch import View
 
 CARD_ID = card_id_of(1)

@@ -109,6 +109,11 @@ def test_an_element_is_kept_whole_up_to_the_limit() -> None:
     assert (kept.kind, kept.name, len(kept.sample)) == ("element", "cardId: is required", MAX_SAMPLE)
 
 
+def test_one_reason_has_one_name_wherever_it_applies() -> None:
+    kept = element_of("JSON is malformed: invalid character (byte 17)", b"x")
+    assert kept.name == "JSON is malformed: invalid character"
+
+
 def test_a_name_holds_nothing_that_a_table_minds() -> None:
     assert name_of("a\x00b\nc\u202ed") == "a\ufffdb\ufffdc\ufffdd"
     assert len(name_of("x" * 1_000)) == MAX_NAME

@@ -30,13 +30,13 @@ def test_no_text_makes_the_reader_fail(text: str) -> None:
     is_listed(text, PROXIES)
 
 
-@pytest.mark.parametrize("address", ["192.0.2.8", "unix", "", "2001:db9::1", "192.0.2.7:80"])
+@pytest.mark.parametrize("address", ["192.0.2.8", "unix", "", "2001:db9::1", "192.0.2.7:80", "::ffff:192.0.2.8"])
 def test_who_is_not_listed_is_no_proxy(address: str) -> None:
     assert is_listed(address, PROXIES) is False
     assert is_listed("192.0.2.7", []) is False
 
 
-@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7", "::ffff:192.0.2.7"])
 def test_who_is_listed_is_a_proxy(address: str) -> None:
     assert is_listed(address, PROXIES) is True
 

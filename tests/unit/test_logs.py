@@ -10,7 +10,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardtrail.platform.logs import configure, is_pan_like, masked
+from cardtrail.logs import configure, is_pan_like, masked
 
 PAN = "4111111111111111"
 

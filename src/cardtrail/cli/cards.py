@@ -1,0 +1,119 @@
+"""`cardtrail cards`: the issuer's cards in the mirror: which to expect, where one is, what has changed."""
+
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from cyclopts import App
+
+from cardtrail.cli.kit import MIRROR, Flag, check_issuer, mirrored
+from cardtrail.cli.options import signature_of
+from cardtrail.cli.show import plain, print_all, print_json, table_of, when
+from cardtrail.errors import InputError
+from cardtrail.issuer.expect import cards_of, expect
+from cardtrail.issuer.hooks import exported
+from cardtrail.issuer.mirror import AsyncMirror, Held, wall_clock
+from cardtrail.issuer.settings import described, settings_of
+
+cards_app = App(name="cards", help="The issuer's cards in the mirror: which to expect, where one is, what has changed.")
+
+
+@cards_app.command(name="import")
+def import_(file: str, /, **given: Any) -> None:
+    """Tell the mirror which cards to expect, so that one whose first notification was lost is missed.
+
+    Parameters
+    ----------
+    file
+        CSV with a header that names cardId, or JSON Lines of objects that have it; orderedAt says when a card was
+        ordered, and is needed for one that was ordered again. - is standard input.
+    """
+    settings = settings_of(given)
+    check_issuer(settings)
+
+    async def work(mirror: AsyncMirror) -> int:
+        with _opened(file) as lines:
+            return await expect(mirror, settings.issuer_id, cards_of(lines, wall_clock()))
+
+    count = mirrored(settings, work)
+    sys.stdout.write(f"{count:,} cards expected\n")
+
+
+@cards_app.command
+def show(card_id: str, /, *, json: Flag = False, **given: Any) -> None:
+    """Show where a card is as the mirror has it, how that was learned, and why it is believed.
+
+    Parameters
+    ----------
+    card_id
+        The card.
+    json
+        Print JSON instead of a table.
+    """
+    settings = settings_of(given)
+    held = mirrored(settings, lambda mirror: mirror.card(settings.issuer_id, card_id))
+    if json:
+        print_json([_members(each) for each in held])
+        return
+    if not held:
+        print_all(f"nothing is known of {plain(card_id)}")
+        return
+    for each in held:
+        _print(each)
+
+
+@cards_app.command
+def changes(*, after: int = 0, **given: Any) -> None:
+    """Print every change of the mirror as JSON Lines, in the order in which they were made.
+
+    Parameters
+    ----------
+    after
+        Only those with a greater number.
+    """
+    settings = settings_of(given)
+
+    async def work(mirror: AsyncMirror) -> None:
+        async for line in exported(mirror, settings.issuer_id, after):
+            sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+    mirrored(settings, work)
+
+
+def _opened(file: str) -> IO[str]:
+    """Open a file of cards. Raises InputError."""
+    if file == "-":
+        return sys.stdin
+    try:
+        return Path(file).open(encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError("file", f"{file}: {error.strerror}") from None
+
+
+def _members(held: Held) -> dict[str, Any]:
+    known = held.known
+    return {
+        "cardId": known.card_id, "operationId": known.operation_id, "operation": known.operation,
+        "status": known.operation_status, "stage": known.stage, "shipmentStatus": known.shipment_status,
+        "sequence": known.sequence, "learnedAt": known.learned_at, "source": known.source, "why": known.why,
+        "doubtful": known.doubtful, "timeline": known.timeline,
+    }  # fmt: skip
+
+
+def _print(held: Held) -> None:
+    known = held.known
+    doubt = ", DOUBTFUL: it will be asked for" if known.doubtful else ""
+    print_all(
+        f"order {plain(known.operation_id)}: {plain(known.stage or known.operation_status)}{doubt}",
+        f"believed because of: {known.why}; {known.source} of {when(known.learned_at)}",
+    )
+    table = table_of("what", "happened (UTC)", "learned (UTC)", "told by")
+    for step in known.timeline:
+        late = f", notified late {when(step.notified_at)}" if step.notified_at else ""
+        table.add_row(plain(step.word), when(step.happened_at) or "?", when(step.learned_at), f"{step.told}{late}")
+    print_all(table)
+
+
+for _command in (import_, show, changes):
+    vars(_command)["__signature__"] = signature_of(described(), MIRROR, _command)  # read by inspect.signature

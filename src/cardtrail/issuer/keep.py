@@ -1,0 +1,220 @@
+"""Keeping a mirror right, for ever: one loop an issuer, which holds the lease and does what is next.
+
+Where the platform has a feed of changes, it pulls when a notification's high-water mark says that there is something
+new, at most once an interval, and ten times as seldom without such news. Where there is none, it spends its budget of
+calls: on cards that are due, most urgent first, and a share of it always on the open cards that were asked for longest
+ago. So a mirror is never wrong for longer than the stated bound: open cards by that share of the budget.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from math import ceil
+from typing import Protocol
+
+import msgspec
+
+from cardtrail.errors import CardtrailError, NotOffered
+from cardtrail.issuer import learn
+from cardtrail.issuer.answers import Features
+from cardtrail.issuer.ask import MANY, Asker, Heard, Source, Wanted
+from cardtrail.issuer.budget import Budget, Limits, Usage
+from cardtrail.issuer.due import Why
+from cardtrail.issuer.lease import LeaseLost, LeaseTaken, held
+from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.reconcile import Reconciler
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+IDLE_FACTOR = 10
+"""Without news the feed is read so many times as seldom, if nothing else is asked for."""
+MOST_CALLS = 100
+"""Most calls of one round, so that one that is urgent does not wait for long."""
+IDLE_SECONDS = 1.0
+"""Pause after a round in which nothing was due."""
+FIRST_PAUSE = 2.0
+LONGEST_PAUSE = 300.0
+"""Pause after a failure, seconds: from, to; it doubles."""
+LEARN_EVERY = 3_600 * SECOND
+"""How often it is learned how long cards usually stay where they are, µs."""
+BOUND_EVERY = 600 * SECOND
+"""How often it is worked out for how long the mirror may be wrong at most, and was, µs: it counts all open cards."""
+URGENT = (Why.DOUBTFUL, Why.OVERDUE, Why.PAST_DUE_DATE, Why.UNHEARD, Why.LAST_LOOK)
+WITH_FEED = (Why.DOUBTFUL, Why.UNHEARD)
+"""What is asked for card by card although there is a feed: what the feed says nothing new of."""
+
+_log = logging.getLogger("cardtrail.issuer")
+
+
+class FullSource(Source, Protocol):
+    """A source that says what it has."""
+
+    async def features(self, *, again: bool = False) -> Features:
+        """Return which extensions the server has. Raises RemoteError."""
+        ...
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How much asking is allowed: calls, and the shortest time between two pulls of the feed, seconds.
+
+    Without news the feed is read `idle_factor` times as seldom.
+    """
+
+    limits: Limits
+    pull_seconds: float = 30.0
+    idle_factor: int = IDLE_FACTOR
+
+
+class Keeper:
+    """Keeps one issuer's mirror right. `done` is told of everything that was asked."""
+
+    def __init__(
+        self, issuer_id: str, source: FullSource, mirror: AsyncMirror, pace: Pace,
+        done: Callable[[Heard], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._issuer_id = issuer_id
+        self._source = source
+        self._mirror = mirror
+        self._pace = pace
+        self._done = done
+        self._features: Features | None = None
+        self._budget: Budget | None = None
+        self._pull_at = 0
+        self._pulled_mark: str | None = None
+        self._learn_at = 0
+        self._bound_at = 0
+
+    async def run(self) -> None:
+        """Keep it right until cancelled; what fails is logged and tried again, ever more seldom."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with held(self._mirror.db, self._issuer_id) as fence:
+                    while True:
+                        worked = await self.run_once(fence)
+                        pause = FIRST_PAUSE
+                        await asyncio.sleep(0 if worked else IDLE_SECONDS)
+            except LeaseTaken as error:
+                _log.info("reconciler of %s waits: %s", self._issuer_id, error)
+            except LeaseLost as error:
+                _log.warning("reconciler of %s begins again: %s", self._issuer_id, error)
+            except CardtrailError as error:
+                _log.warning("reconciler of %s: %s", self._issuer_id, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def run_once(self, fence: int) -> int:
+        """Do what is next; return how many calls that took. Raises RemoteError, LeaseLost or StoreUnavailable."""
+        if self._features is None:
+            self._features = await self._source.features()
+        if self._budget is None:
+            self._budget = await self._stored_budget()
+        await self._learn()
+        asker = Asker(self._issuer_id, self._source, self._mirror, fence, many=self._features.batch)
+        heard = await self._pull(asker) if self._features.feed else Heard()
+        heard += await self._spend(asker)
+        return heard.calls
+
+    async def _stored_budget(self) -> Budget:
+        row = await self._mirror.db.read(lambda tx: tx.one("find_spent", issuer_id=self._issuer_id))
+        return Budget(self._pace.limits, None if row is None else Usage(*row))
+
+    async def _learn(self) -> None:
+        now = self._mirror.clock()
+        if now >= self._learn_at or now < self._learn_at - LEARN_EVERY:
+            self._learn_at = now + LEARN_EVERY
+            await learn.learn(self._mirror, self._issuer_id)
+
+    # ── with a feed ──
+
+    async def _pull(self, asker: Asker) -> Heard:
+        """Read the feed if it is time to. Raises as `Reconciler.pull`."""
+        now, mark = self._mirror.clock(), await self._mark()
+        interval = round(self._pace.pull_seconds * SECOND)
+        has_news = mark is not None and mark != self._pulled_mark
+        pulled_at = self._pull_at - interval
+        if pulled_at <= now < pulled_at + (interval if has_news else self._pace.idle_factor * interval):
+            return Heard()
+        try:
+            heard = await Reconciler(asker).pull()
+        except NotOffered:
+            self._features = None  # it had one a while ago; find out anew
+            return Heard()
+        self._pull_at, self._pulled_mark = now + interval, mark
+        self._done(heard)
+        await self._keep_bound(self._pace.idle_factor * interval, self._mirror.clock() - now)
+        return heard
+
+    async def _mark(self) -> str | None:
+        row = await self._mirror.db.read(lambda tx: tx.one("find_issuer", issuer_id=self._issuer_id))
+        return None if row is None else row[3]
+
+    # ── by budget ──
+
+    async def _spend(self, asker: Asker) -> Heard:
+        """Ask for the cards on which the next calls are best spent."""
+        assert self._budget is not None  # noqa: S101 -- read before
+        each = MANY if asker.many else 1
+        whys = WITH_FEED if self._has_feed else URGENT
+        due = await self._due(whys, MOST_CALLS * each)
+        swept = [] if self._has_feed else await self._longest_ago(MOST_CALLS * each)
+        if not due and not swept:
+            return Heard()
+        grant = self._budget.grant(self._mirror.clock(), ceil(len(due) / each), ceil(len(swept) / each), MOST_CALLS)
+        await self._keep_usage(self._budget.usage)
+        chosen = {wanted.card_id: wanted for wanted in [*due[: grant.due * each], *swept[: grant.sweep * each]]}
+        heard = await self._ask(asker, list(chosen.values()), each)
+        now = self._mirror.clock()
+        if swept and abs(now - self._bound_at) >= BOUND_EVERY:
+            self._bound_at = now
+            await self._keep_bound(await self._stated(each), 0)
+        return heard
+
+    @property
+    def _has_feed(self) -> bool:
+        return self._features is not None and self._features.feed
+
+    async def _ask(self, asker: Asker, cards: Sequence[Wanted], each: int) -> Heard:
+        heard = Heard()
+        for begin in range(0, len(cards), max(each, MOST_CALLS)):
+            heard += await asker.ask(cards[begin : begin + max(each, MOST_CALLS)])
+        if heard.calls:
+            self._done(heard)
+        return heard
+
+    async def _due(self, whys: Sequence[Why], most: int) -> list[Wanted]:
+        now, found = self._mirror.clock(), list[Wanted]()
+        for why in whys:
+            found += await self._rows("due_cards", most - len(found), priority=int(why), now=now)
+            if len(found) >= most:
+                break
+        return found
+
+    async def _longest_ago(self, most: int) -> list[Wanted]:
+        return await self._rows("sweep_cards", most, before=2**62, after_no=-1, after_card="")
+
+    async def _rows(self, name: str, most: int, **parameters: object) -> list[Wanted]:
+        rows = await self._mirror.db.read(lambda tx: tx.all(name, issuer_id=self._issuer_id, most=most, **parameters))
+        return [Wanted(*row) for row in rows]
+
+    async def _keep_usage(self, usage: Usage) -> None:
+        await self._mirror.db.transact(lambda tx: tx.run(
+            "put_spent", issuer_id=self._issuer_id, day=usage.day, due=usage.due, sweep=usage.sweep
+        ))  # fmt: skip
+
+    # ── the bound ──
+
+    async def _stated(self, each: int) -> int:
+        """Return how long the mirror may be wrong at most, µs: open cards by what the sweep may ask for a second."""
+        limits = self._pace.limits
+        row = await self._mirror.db.read(lambda tx: tx.one("count_open", issuer_id=self._issuer_id, before=2**62))
+        cards = int(row[0]) if row else 0
+        return round(cards / each / (limits.average * limits.sweep_share) * SECOND)
+
+    async def _keep_bound(self, stated: int, worst: int) -> None:
+        now = self._mirror.clock()
+        row = await self._mirror.db.read(lambda tx: tx.one("oldest_check", issuer_id=self._issuer_id))
+        oldest = now - row[0] if row and row[0] is not None and not self._has_feed else 0
+        await self._mirror.db.transact(lambda tx: tx.run(
+            "put_bound", issuer_id=self._issuer_id, day=now // DAY, stated=stated, worst=max(worst, oldest)
+        ))  # fmt: skip
