@@ -327,7 +327,8 @@ def test_files_of_expected_cards_are_read(text: str, found: list[Expected]) -> N
     [
         ("", "line 1"), ("card\ncard-1\n", "cardId"), ("cardId\ncard 1\n", "line 2: cardId"),
         ("cardId,orderedAt\ncard-1,soon\n", "line 2: orderedAt"), ('{"cardId":"a"}\n{"cardId"\n', "line 2"),
-        ('{"cardId":7}\n', "line 1: cardId"), ('{"cardId":"a","orderedAt":"2026-11-01T00:00:00"}\n', "line 1: orderedAt"),
+        ('{"cardId":7}\n', "line 1: cardId"),
+        ('{"cardId":"a","orderedAt":"2026-11-01T00:00:00"}\n', "line 1: orderedAt"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_file_of_cards_is_named_by_line_and_field(text: str, named: str) -> None:
