@@ -4,6 +4,7 @@ from cardtrail.db import Row, Transaction
 from cardtrail.issuer.dwell import Dwell
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.schedule import schedule_of
+from cardtrail.issuer.silence import HOUR, WEEK, WEEKS
 
 PLACE = "dwell"
 """Under which name it is kept how far the log has been read: learning is a hook like any other."""
@@ -64,4 +65,6 @@ async def prune(mirror: AsyncMirror, issuer_id: str, before: int) -> int:
         forgotten += count
         if count < MOST:
             break
+    hour = mirror.clock() // HOUR - WEEK * WEEKS
+    await mirror.db.transact(lambda tx: tx.run("prune_heard", issuer_id=issuer_id, hour=hour))
     return forgotten

@@ -39,6 +39,7 @@ MAX_NAME = 200
 MAX_SIGHTINGS = 10_000
 """Most sightings of an issuer; a server that invents names all the time must not fill the disk."""
 
+HOUR = 3_600_000_000
 Key = tuple[str, str]
 """Card id, operation id."""
 
@@ -177,8 +178,6 @@ def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
     ]
     tx.each("add_changes", changes)
     tallied = [(issuer_id, tally.day, tally.word, tally.told, count) for tally, count in fold.tallies.items()]
-    if batch.heard:
-        tallied.append((issuer_id, batch.now // DAY, "", "message", batch.heard))
     tx.each("add_tallies", sorted(tallied))
     _write_sightings(tx, issuer_id, batch)
 
@@ -200,7 +199,10 @@ def _wrong_since(each: Taken, card: Card | None) -> int | None:
         return None
     happened = [step.happened_at for step in new if step.happened_at is not None]
     right = [at for at in (outcome.before and outcome.before.learned_at, card and card.checked_at) if at]
-    earliest = min(happened) if happened else max(right) if right else card.known_at if card else known.learned_at
+    if happened:  # not before an answer had confirmed what was there
+        earliest = max(min(happened), (card and card.checked_at) or 0)
+    else:
+        earliest = max(right) if right else card.known_at if card else known.learned_at
     return min(earliest, known.learned_at)
 
 
@@ -269,6 +271,7 @@ def _write_issuer(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, nu
     count = fold.number + bool(fold.confirmed or batch.asked)
     if batch.heard:
         tx.run("set_heard", issuer_id=issuer_id, number=count, heard_at=batch.now, mark=batch.mark)
+        tx.run("add_heard", issuer_id=issuer_id, hour=batch.now // HOUR, messages=batch.heard)
     elif count > number:
         tx.run("set_number", issuer_id=issuer_id, number=count)
     if batch.cursor is not None:
