@@ -104,13 +104,15 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
-    """Import a name when it is asked for first."""
-    if name not in __all__:
-        raise AttributeError(f"module 'cardtrail' has no attribute {name!r}")
-    found: object = getattr(import_module(_HOME_OF.get(name, "cardtrail.errors")), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # else every name would be there
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is asked for first."""
+        if name not in __all__:
+            raise AttributeError(f"module 'cardtrail' has no attribute {name!r}")
+        found: object = getattr(import_module(_HOME_OF.get(name, "cardtrail.errors")), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
