@@ -71,7 +71,7 @@ async def _background(settings: Settings, mirror: AsyncMirror) -> AsyncIterator[
     tasks = []
     client = client_of(settings) if settings.server else None
     if client is not None:
-        pace = Pace(limits=limits_of(settings), pull_seconds=settings.pull_seconds)
+        pace = Pace(limits=limits_of(settings), pull_seconds=settings.pull_seconds, keep_days=settings.keep_days)
         tasks.append(asyncio.create_task(Keeper(settings.issuer_id, client, mirror, pace).run()))
     if settings.hook:
         hook = Hook(mirror, settings.issuer_id, settings.hook, callback_of(settings.hook))

@@ -8,6 +8,8 @@ from rich.console import Console
 
 from cardtrail.errors import SettingError
 
+Data = Annotated[Path | None, Parameter(show_default=False)]
+
 sandbox_app = App(name="sandbox")
 
 
@@ -15,7 +17,7 @@ sandbox_app = App(name="sandbox")
 def sandbox(
     *,
     port: Annotated[int | None, Parameter(show_default=False)] = None,
-    data: Annotated[Path | None, Parameter(show_default=False)] = None,
+    data: Data = None,
     seed: int = 1,
 ) -> None:
     """Start the platform with a pretend bank, site and carrier, and print a curl to paste.
@@ -42,9 +44,7 @@ def sandbox(
 
 
 @sandbox_app.command
-def receiver(
-    action: Literal["start", "stop"], /, *, data: Annotated[Path | None, Parameter(show_default=False)] = None
-) -> None:
+def receiver(action: Literal["start", "stop"], /, *, data: Data = None) -> None:
     """Stop or start the bank's receiver of a sandbox that is running; meanwhile its notifications wait.
 
     Parameters
@@ -55,8 +55,33 @@ def receiver(
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
     from cardtrail.sandbox.folder import Folder, default_folder  # noqa: PLC0415 -- as above
-    from cardtrail.sandbox.switch import switch  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.switch import switch_receiver  # noqa: PLC0415 -- as above
 
-    url = switch(Folder(data or default_folder()), up=action == "start")
+    url = switch_receiver(Folder(data or default_folder()), up=action == "start")
     state = f"is up at {url}" if action == "start" else "has stopped"
     Console().print(f"The bank's receiver {state}.", markup=False)
+
+
+@sandbox_app.command
+def drop(action: Literal["on", "off"], /, *, share: float = 1.0, data: Data = None) -> None:
+    """Throw notifications away in a sandbox that is running, or let them arrive again.
+
+    They are answered as if they had arrived, so that the platform never sends them again.
+
+    Parameters
+    ----------
+    action
+        What to do.
+    share
+        Which part is thrown away, more than 0 and at most 1.
+    data
+        The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
+    """
+    from cardtrail.sandbox.folder import Folder, default_folder  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.switch import switch_drop  # noqa: PLC0415 -- as above
+
+    if not 0 < share <= 1:
+        raise SettingError("share: more than 0 and at most 1 expected")
+    thrown = switch_drop(Folder(data or default_folder()), share if action == "on" else 0.0)
+    state = "are thrown away from now on" if action == "on" else "arrive again"
+    Console().print(f"Notifications {state}; {thrown} were thrown away until now.", markup=False, highlight=False)

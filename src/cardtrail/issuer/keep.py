@@ -27,7 +27,7 @@ from cardtrail.issuer.reconcile import Reconciler
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 IDLE_FACTOR = 10
-"""Without news the feed is read so many times as seldom."""
+"""Without news the feed is read so many times as seldom, if nothing else is asked for."""
 MOST_CALLS = 100
 """Most calls of one round, so that one that is urgent does not wait for long."""
 IDLE_SECONDS = 1.0
@@ -55,10 +55,16 @@ class FullSource(Source, Protocol):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How much asking is allowed: calls, and the shortest time between two pulls of the feed, seconds."""
+    """How much asking is allowed: calls, and the shortest time between two pulls of the feed, seconds.
+
+    `keep_days` is how long the log of changes is kept; 0 keeps it for ever.
+    Without news the feed is read `idle_factor` times as seldom.
+    """
 
     limits: Limits
     pull_seconds: float = 30.0
+    keep_days: int = 0
+    idle_factor: int = IDLE_FACTOR
 
 
 class Keeper:
@@ -120,6 +126,8 @@ class Keeper:
         if now >= self._learn_at or now < self._learn_at - LEARN_EVERY:
             self._learn_at = now + LEARN_EVERY
             await learn.learn(self._mirror, self._issuer_id)
+            if self._pace.keep_days:
+                await learn.prune(self._mirror, self._issuer_id, now - self._pace.keep_days * DAY)
 
     # ── with a feed ──
 
@@ -129,7 +137,7 @@ class Keeper:
         interval = round(self._pace.pull_seconds * SECOND)
         has_news = mark is not None and mark != self._pulled_mark
         pulled_at = self._pull_at - interval
-        if pulled_at <= now < pulled_at + (interval if has_news else IDLE_FACTOR * interval):
+        if pulled_at <= now < pulled_at + (interval if has_news else self._pace.idle_factor * interval):
             return Heard()
         try:
             heard = await Reconciler(asker).pull()
@@ -138,7 +146,7 @@ class Keeper:
             return Heard()
         self._pull_at, self._pulled_mark = now + interval, mark
         self._done(heard)
-        await self._keep_bound(IDLE_FACTOR * interval, self._mirror.clock() - now)
+        await self._keep_bound(self._pace.idle_factor * interval, self._mirror.clock() - now)
         return heard
 
     async def _mark(self) -> str | None:

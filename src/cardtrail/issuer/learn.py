@@ -49,3 +49,19 @@ async def _keep(mirror: AsyncMirror, issuer_id: str, dwell: Dwell, number: int) 
         tx.run("set_hook", issuer_id=issuer_id, name=PLACE, number=number, told_at=now)
 
     await mirror.db.transact(work)
+
+
+async def prune(mirror: AsyncMirror, issuer_id: str, before: int) -> int:
+    """Forget changes that were learned before (µs) and that every hook was told of; return how many.
+
+    Raises StoreUnavailable.
+    """
+    forgotten = 0
+    for _ in range(MAX_READS):
+        count = await mirror.db.transact(
+            lambda tx: tx.run("prune_changes", issuer_id=issuer_id, before=before, most=MOST)
+        )
+        forgotten += count
+        if count < MOST:
+            break
+    return forgotten

@@ -278,3 +278,7 @@ SELECT min(COALESCE(checked_at, known_at)) FROM card WHERE issuer_id = :issuer_i
 -- name: count_doubtful
 -- How many open cards are doubtful.
 SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 1;
+
+-- name: count_sightings
+-- How many sightings an issuer has.
+SELECT count(*) FROM sighting WHERE issuer_id = :issuer_id;

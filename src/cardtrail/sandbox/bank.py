@@ -1,103 +1,152 @@
-"""The pretend bank's side of notifications: its endpoint, its receiver, which can be stopped, and what waits for it."""
+"""The pretend bank: a receiver that can be stopped, a wire that can lose what it is sent, and the mirror behind both.
+
+All of it but the wire is the issuer kit, as a real bank would use it.
+"""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 
-from cardtrail.errors import Conflict
-from cardtrail.platform.endpoint import Config, Endpoint, EndpointState, Secrets, Signing
-from cardtrail.platform.endpoints import Endpoints
+from cardtrail.errors import InputError
+from cardtrail.issuer.asgi import asgi_app
+from cardtrail.issuer.budget import Limits
+from cardtrail.issuer.client import AsyncClient
+from cardtrail.issuer.keep import Keeper, Pace
+from cardtrail.issuer.mirror import AsyncMirror, Change
+from cardtrail.issuer.receive import AsyncReceiver
+from cardtrail.issuer.trust import Trust
 from cardtrail.platform.ledger import MAX_LISTED, Ledger, Selection
 from cardtrail.platform.outbox import NotificationState
-from cardtrail.sandbox.admit import ACTOR, ISSUER_ID
-from cardtrail.sandbox.receiver import Inbox, Known, Receiver
+from cardtrail.sandbox.admit import ISSUER_ID
+from cardtrail.sandbox.drop import Drop
+from cardtrail.sandbox.server import Server
+from cardtrail.sandbox.subscribe import ENDPOINT_ID
 
-ENDPOINT_ID = "demo-bank"
-STEPS = "0.05,0.5,1,2,5,10,10,10,10,10,10,10,10,10,10,10"
-"""Waits after failures, seconds. The first decides how soon a receiver that is back is noticed: an open circuit tries
-it after so long, then ever more seldom, in the end after sixty times as long and a fifth of chance: 3.6 s."""
-TIMEOUT = 3
-"""Longest call to the receiver, seconds; what a killed sandbox had begun is taken over after twice as long."""
-NETWORK = "127.0.0.0/8"
-"""Where the demo's platform may call."""
+ALL = 1.0
+"""The share that is thrown away where none is named."""
+PULL_SECONDS = 12
+"""From one pull of the platform's changes to the next: slow enough for a person to see that the mirror is wrong."""
+PACE = Pace(limits=Limits(per_second=20, per_day=200_000), pull_seconds=PULL_SECONDS, idle_factor=1)
+SECOND = 1_000_000
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands between platform and bank. `oldest` is how long it has waited, seconds."""
+    """How it stands between platform and bank. `oldest` is how long a notification has waited, seconds.
+
+    `pulled` is how many seconds ago the reconciler has read the platform's changes to their end; None where never.
+    """
 
     url: str
     is_up: bool
-    notifications: int
-    pending: int
-    oldest: float
-    known: Mapping[str, Known]
-    """What the bank knows, by the operation's id."""
-
-
-async def subscribe(endpoints: Endpoints, url: str) -> str:
-    """Have the demo's issuer notified at `url`; return what its receiver verifies with, another at every start."""
-    endpoint = Endpoint(issuer_id=ISSUER_ID, endpoint_id=ENDPOINT_ID, config=Config(url=url))
-    with suppress(Conflict):
-        return (await endpoints.add(endpoint, Secrets(), ACTOR))[1]
-    _, secret = await endpoints.rotate_secret(ISSUER_ID, ENDPOINT_ID, ACTOR, overlap=0, signing=Signing.V1)
-    changed = await endpoints.update(endpoint, Secrets(), ACTOR)
-    if changed.state is EndpointState.DISABLED:
-        await endpoints.enable(ISSUER_ID, ENDPOINT_ID, ACTOR)
-    return secret
+    taken: int = 0
+    pending: int = 0
+    oldest: float = 0.0
+    share: float = 0.0
+    thrown: int = 0
+    pulled: float | None = None
+    repaired: int = 0
 
 
 class Bank:
-    """The bank while the sandbox runs. `say` tells a person what becomes of its receiver."""
+    """The bank while the sandbox runs. `say` tells a person what becomes of its switches."""
 
-    def __init__(self, receiver: Receiver, inbox: Inbox, ledger: Ledger, say: Callable[[str], None]) -> None:
-        self.receiver = receiver
-        self._inbox = inbox
+    def __init__(  # noqa: PLR0913 -- the parts of a bank, and who hears of it
+        self, server: Server, mirror: AsyncMirror, secret: str, ledger: Ledger, *, seed: int, say: Callable[[str], None]
+    ) -> None:
+        self.server = server
+        self.mirror = mirror
+        self.repaired = 0
+        """Changes of the mirror that no notification told."""
+        self._receiver = AsyncReceiver(mirror, {ISSUER_ID: Trust(secrets=[secret])})
+        self._wire = Drop(asgi_app(self._receiver), seed)
         self._ledger = ledger
         self._say = say
-        self._is_open = True
         self._is_wanted = True
-        self._toggled = asyncio.Event()
+        self._switching = asyncio.Lock()
+        self._switches = set[asyncio.Task[None]]()
+        self._number = 0
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Listen for as long as the block lasts, but for what `toggle` asks for."""
-        await self.receiver.start(self._inbox)
-        toggling = asyncio.create_task(self._run())
+        """Listen for as long as the block lasts, but for what the switches ask for."""
+        self._number = await self.mirror.ticket(ISSUER_ID) - 1
+        await self.server.start(self._wire)
         try:
             yield
         finally:
-            self._is_open = False
-            self._toggled.set()
-            await toggling
-            await self.receiver.stop()
+            await asyncio.gather(*self._switches)
+            await self.server.stop()
 
-    def toggle(self) -> None:
+    async def keep(self, client: AsyncClient) -> None:
+        """Keep the mirror right, for ever."""
+        await Keeper(ISSUER_ID, client, self.mirror, PACE).run()
+
+    # ── switches ──
+
+    def toggle_receiver(self) -> None:
         """Stop the receiver soon, or start it again."""
         self._is_wanted = not self._is_wanted
-        self._toggled.set()
+        task = asyncio.create_task(self._obey())
+        self._switches.add(task)
+        task.add_done_callback(self._switches.discard)
 
-    async def _run(self) -> None:
-        while self._is_open:
-            await self._toggled.wait()
-            self._toggled.clear()
-            if self._is_wanted and not self.receiver.is_up:
-                await self.receiver.start(self._inbox)
+    async def switch_receiver(self, *, up: bool) -> None:
+        """Start the receiver or stop it, unless it is as it should be."""
+        self._is_wanted = up
+        await self._obey()
+
+    async def _obey(self) -> None:
+        async with self._switching:
+            if self._is_wanted and not self.server.is_up:
+                await self.server.start(self._wire)
                 self._say("The bank's receiver is up again; what waited arrives.")
-            elif self.receiver.is_up and not self._is_wanted:
-                await self.receiver.stop()
+            elif self.server.is_up and not self._is_wanted:
+                await self.server.stop()
                 self._say("The bank's receiver has stopped; notifications wait.")
+
+    def toggle_drop(self) -> None:
+        """Throw all notifications away from now on, or none any more."""
+        self.drop(0.0 if self._wire.share else ALL)
+
+    def drop(self, share: float) -> None:
+        """Throw this share of the notifications away from now on. Raises InputError."""
+        if not 0 <= share <= 1:
+            raise InputError("share", "0 to 1", "FIELD_INVALID_VALUE")
+        if share:
+            part = "All notifications" if share == ALL else f"{share:.0%} of the notifications"
+            self._say(f"{part} are thrown away from now on; the platform believes that they arrived.")
+        elif self._wire.share:
+            self._say(f"Notifications arrive again; {self._wire.thrown} were thrown away.")
+        self._wire.share = share
+
+    # ── what there is to see ──
+
+    async def learned(self) -> list[Change]:
+        """Return what the mirror has learned since the last time. Raises StoreUnavailable."""
+        changes = await self.mirror.changes(ISSUER_ID, self._number)
+        if changes:
+            self._number = changes[-1].number
+        self.repaired += sum(change.source == "answer" for change in changes)
+        return changes
 
     async def look(self) -> Books:
         """Return how it stands. Raises StoreUnavailable."""
         waiting = await self._ledger.entries(
             ISSUER_ID, Selection(state=NotificationState.PENDING, endpoint_id=ENDPOINT_ID), most=MAX_LISTED
         )
-        oldest = time.time() - waiting[0].created_at / 1_000_000 if waiting else 0.0
-        inbox = self._inbox
+        oldest = _ago(waiting[0].created_at) if waiting else 0.0
+        row = await self.mirror.db.read(lambda tx: tx.one("find_issuer", issuer_id=ISSUER_ID))
+        pulled_at = None if row is None else row[2]
         return Books(
-            url=self.receiver.url, is_up=self.receiver.is_up, notifications=inbox.notifications,
-            pending=len(waiting), oldest=max(0.0, oldest), known=inbox.newest,
+            url=self.server.url, is_up=self.server.is_up, taken=self._receiver.answers[204],
+            pending=len(waiting), oldest=oldest, share=self._wire.share, thrown=self._wire.thrown,
+            pulled=None if pulled_at is None else _ago(pulled_at), repaired=self.repaired,
         )  # fmt: skip
+
+
+def _ago(at: int) -> float:
+    """Return how long ago an instant of the wall clock was, seconds."""
+    return max(0.0, time.time() - at / SECOND)

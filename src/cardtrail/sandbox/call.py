@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.client import Client, ClientBuilder, SyncClientBuilder
 from pyreqwest.exceptions import RequestError
 
-from cardtrail.errors import CardtrailError, Refused, StoreUnavailable
+from cardtrail.errors import Refused, StoreUnavailable
 from cardtrail.protocol.token import GRANT, SECOND, TOKEN_PATH, PrivateKey, make_assertion
 
 INGEST_PATH = "/ingest/v1/events"
@@ -19,9 +19,24 @@ _AGAIN = frozenset({401, 408, 429, 503})
 """Answers after which the same call can succeed."""
 
 
+TIMEOUT = timedelta(seconds=10)
+"""Longest time for one call."""
+
+
 def client() -> Client:
     """Return an HTTP client that goes nowhere but where it is sent: no proxy, no redirect."""
-    return ClientBuilder().no_proxy().follow_redirects(enable=False).timeout(timedelta(seconds=10)).build()
+    return ClientBuilder().no_proxy().follow_redirects(enable=False).timeout(TIMEOUT).build()
+
+
+def put(url: str, token: str, content: object) -> Any:
+    """Call without an event loop; return the answer's JSON. Raises Refused or StoreUnavailable."""
+    with SyncClientBuilder().no_proxy().follow_redirects(enable=False).timeout(TIMEOUT).build() as http:
+        request = http.put(url).bearer_auth(token).header("content-type", "application/json")
+        try:
+            response = request.body_bytes(msgspec.json.encode(content)).build().send()
+            return _content(url, response.status, bytes(response.bytes()))
+        except RequestError as error:
+            raise StoreUnavailable(f"{url} cannot be reached: {error}") from None
 
 
 class Pretender(msgspec.Struct, frozen=True):
@@ -69,10 +84,12 @@ class Caller:
             body = bytes(await response.bytes())
         except RequestError as error:
             raise StoreUnavailable(f"{url} cannot be reached: {error}") from None
-        if response.status not in (200, 202):
-            raise _error_of(response.status, f"{url} answers {response.status}: {body[:300]!r}")
-        return msgspec.json.decode(body)
+        return _content(url, response.status, body)
 
 
-def _error_of(status: int, text: str) -> CardtrailError:
-    return StoreUnavailable(text) if status in _AGAIN else Refused(text)
+def _content(url: str, status: int, body: bytes) -> Any:
+    """Return what a good answer holds. Raises Refused, or StoreUnavailable for an answer that may be another later."""
+    if status not in (200, 202):
+        text = f"{url} answers {status}: {body[:300]!r}"
+        raise StoreUnavailable(text) if status in _AGAIN else Refused(text)
+    return msgspec.json.decode(body)

@@ -1,4 +1,4 @@
-"""The sandbox's own folder: database, log and `sandbox.env`, used by one sandbox at a time."""
+"""The sandbox's own folder: databases, log and `sandbox.env`, used by one sandbox at a time."""
 
 import fcntl
 import os
@@ -25,6 +25,7 @@ class Folder:
         self.env = self.path / "sandbox.env"
         self.log = self.path / "sandbox.log"
         self.database = f"sqlite:///{self.path / 'cardtrail.db'}"
+        self.mirror = f"sqlite:///{self.path / 'mirror.db'}"
 
     def write_env(self, values: Mapping[str, str]) -> None:
         """Write `KEY=value` lines that a shell can source; only the owner reads them, and nobody half of them."""

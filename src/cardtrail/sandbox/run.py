@@ -1,28 +1,42 @@
 """The sandbox put together, in one process: a platform, its parties, a feeder that calls it, a bank that it calls."""
 
 import asyncio
+import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, redirect_stderr, suppress
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    suppress,
+)
 
 import uvicorn
 from rich.console import Console
 
 from cardtrail.errors import CardtrailError, SettingError, StoreUnavailable
+from cardtrail.issuer.client import AsyncClient
+from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.logs import configure
 from cardtrail.platform.app import Platform, server_of
 from cardtrail.platform.ledger import Ledger
 from cardtrail.platform.settings import Settings
 from cardtrail.sandbox.admit import ISSUER_ID, admit
-from cardtrail.sandbox.bank import NETWORK, STEPS, TIMEOUT, Bank, subscribe
-from cardtrail.sandbox.call import Caller, Pretender, client
+from cardtrail.sandbox.bank import Bank
+from cardtrail.sandbox.call import BASE_PATH, Caller, Pretender, client
+from cardtrail.sandbox.control import control_app
 from cardtrail.sandbox.feed import Feeder
 from cardtrail.sandbox.folder import Folder
-from cardtrail.sandbox.receiver import HOST, Inbox, Receiver
-from cardtrail.sandbox.show import screen_of
-from cardtrail.sandbox.tell import Tell
-from cardtrail.sandbox.watch import Screen, Watch
+from cardtrail.sandbox.keys import has_keys, listening
+from cardtrail.sandbox.server import HOST, Server
+from cardtrail.sandbox.show import view_on
+from cardtrail.sandbox.subscribe import NETWORK, STEPS, TIMEOUT, subscribe
+from cardtrail.sandbox.tell import Places, Tell
+from cardtrail.sandbox.watch import View, Watch
 
 PORT = 8080
 """The port that is tried first where none is asked for."""
@@ -34,11 +48,13 @@ DRAIN_SECONDS = 3
 
 def run(folder: Folder, port: int | None, seed: int, console: Console) -> None:
     """Run until Ctrl-C or SIGTERM. Raises SettingError, StoreUnavailable or SchemaMismatch."""
-    with closing(listen(port)) as listening, _logging_to(folder), screen_of(console) as screen:
-        bound = listening.getsockname()[1]
+    keys = console.is_terminal and has_keys()
+    with closing(listen(port)) as socket_, _logging_to(folder), view_on(console, keys=keys) as view:
+        bound = socket_.getsockname()[1]
         if port is None and bound != PORT:
-            screen.say(f"Port {PORT} is taken; this is port {bound}.")
-        asyncio.run(_run(folder, Platform(settings_of(folder, bound)), listening, seed, screen))
+            view.say(f"Port {PORT} is taken; this is port {bound}.")
+        platform = Platform(settings_of(folder, bound))
+        asyncio.run(_run(folder, platform, socket_, seed, view, keys=keys))
     console.print(
         f"The sandbox has ended; its data stays in {folder.path}.", soft_wrap=True, style="none", markup=False
     )
@@ -72,22 +88,42 @@ def _logging_to(folder: Folder) -> Iterator[None]:
         yield
 
 
-async def _run(folder: Folder, platform: Platform, listening: socket.socket, seed: int, screen: Screen) -> None:
+async def _run(  # noqa: PLR0913 -- all that was made before the loop
+    folder: Folder, platform: Platform, socket_: socket.socket, seed: int, view: View, *, keys: bool
+) -> None:
     stop = asyncio.Event()
     _set_by_signals(stop)
-    with closing(Receiver(ISSUER_ID)) as receiver:
+    with closing(Server()) as receiver, closing(Server()) as control:
         try:
             parties = await admit(platform.db)
             secret = await subscribe(platform.endpoints, receiver.url)
+            mirror = AsyncMirror.open(folder.mirror)
         except BaseException:
             platform.db.close()
             raise
-        bank = Bank(receiver, Inbox(secret, screen.hear), Ledger(platform.db), screen.say)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, bank.toggle)
-        async with bank.open(), _serving(platform, listening) as server:  # the bank listens longer than it is called
+        bank = Bank(receiver, mirror, secret, Ledger(platform.db), seed=seed, say=view.say)
+        places = Places(
+            platform=f"http://{HOST}:{platform.settings.port}", receiver=receiver.url, control=control.url,
+            control_token=secrets.token_urlsafe(24), keys=keys,
+        )  # fmt: skip
+        async with mirror, bank.open(), _switches(bank, control, places), _serving(platform, socket_) as server:
             _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
-            root = f"http://{HOST}:{platform.settings.port}"
-            await _until(stop, server, _play(folder, root, parties, bank, seed=seed, screen=screen))
+            await _until(stop, server, _play(folder, places, parties, bank, seed=seed, view=view))
+
+
+@asynccontextmanager
+async def _switches(bank: Bank, control: Server, places: Places) -> AsyncIterator[None]:
+    """Obey signals, keys and other processes for as long as the block lasts."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, bank.toggle_receiver)
+    keys: AbstractContextManager[None] = nullcontext()
+    if places.keys:
+        keys = listening({"d": bank.toggle_drop, "r": bank.toggle_receiver})
+    await control.start(control_app(bank, places.control_token))
+    try:
+        with keys:
+            yield
+    finally:
+        await control.stop()
 
 
 def _set_by_signals(stop: asyncio.Event) -> None:
@@ -106,16 +142,18 @@ async def _until(stop: asyncio.Event, server: asyncio.Task[None], play: Coroutin
 
 
 async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
-    folder: Folder, root: str, parties: tuple[Pretender, Pretender], bank: Bank, *, seed: int, screen: Screen
+    folder: Folder, places: Places, parties: tuple[Pretender, Pretender], bank: Bank, *, seed: int, view: View
 ) -> None:
-    """Feed, watch and tell, for ever."""
-    async with client() as http:
+    """Feed, watch, repair and tell, for ever."""
+    root, party = places.platform, parties[0]
+    kit = AsyncClient(root + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid)
+    async with client() as http, kit:
         issuer, producer = (Caller(http, root, party) for party in parties)
         await asyncio.gather(issuer.renew(), producer.renew())
         feeder = Feeder(ISSUER_ID, issuer, producer, seed)
-        watch = Watch(ISSUER_ID, issuer, lambda: feeder.cards, bank.look, screen)
-        tell = Tell(folder, root, bank.receiver.url, issuer, producer, screen=screen)
-        await _together(feeder.run(), watch.run(), tell.run(feeder.begun))
+        watch = Watch(kit, bank, lambda: feeder.cards, view)
+        tell = Tell(folder, places, issuer, producer, view)
+        await _together(feeder.run(), watch.run(), bank.keep(kit), tell.run(feeder.begun))
 
 
 async def _together(*works: Coroutine[None, None, None]) -> None:

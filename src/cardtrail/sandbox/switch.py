@@ -1,41 +1,29 @@
-"""Stopping and starting the bank's receiver of a sandbox that runs in another process."""
+"""Throwing the switches of a sandbox that runs in another process."""
 
-import os
-import signal
-import socket
-import time
-from urllib.parse import urlsplit
+from typing import Any
 
-from cardtrail.errors import StoreUnavailable
+from cardtrail.sandbox.call import put
 from cardtrail.sandbox.folder import Folder
 
-PATIENCE = 10.0
-"""Longest wait until the receiver is as it should be, seconds."""
-PAUSE = 0.05
-"""Seconds between two looks."""
+RECEIVER_PATH = "/receiver"
+DROP_PATH = "/drop"
 
 
-def switch(folder: Folder, *, up: bool) -> str:
-    """Have the receiver of the folder's sandbox up or stopped, and wait until it is; return its URL.
+def switch_receiver(folder: Folder, *, up: bool) -> str:
+    """Have the receiver of the folder's sandbox up or stopped; return its URL.
 
-    Raises SettingError if no sandbox runs there, or StoreUnavailable if it does not obey in time.
+    Raises SettingError if no sandbox runs there, Refused, or StoreUnavailable if it does not answer.
     """
-    told = folder.read_env()
-    url = told["RECEIVER_URL"]
-    if _is_up(url) is not up:
-        os.kill(int(told["SANDBOX_PID"]), signal.SIGUSR1)
-    end = time.monotonic() + PATIENCE
-    while _is_up(url) is not up:
-        if time.monotonic() > end:
-            raise StoreUnavailable(f"the sandbox has not obeyed in {PATIENCE:.0f} seconds; {folder.log} may tell why")
-        time.sleep(PAUSE)
+    url: str = _put(folder, RECEIVER_PATH, {"up": up})["url"]
     return url
 
 
-def _is_up(url: str) -> bool:
-    place = urlsplit(url)
-    try:
-        socket.create_connection((place.hostname, place.port), timeout=PATIENCE).close()
-    except OSError:
-        return False
-    return True
+def switch_drop(folder: Folder, share: float) -> int:
+    """Have this share of the notifications thrown away; return how many were until now. Raises as above."""
+    thrown: int = _put(folder, DROP_PATH, {"share": share})["thrown"]
+    return thrown
+
+
+def _put(folder: Folder, path: str, content: object) -> Any:
+    env = folder.read_env()
+    return put(env["CONTROL_URL"] + path, env["CONTROL_TOKEN"], content)

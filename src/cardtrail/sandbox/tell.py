@@ -2,17 +2,23 @@
 
 import asyncio
 import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
+import msgspec
 import structlog
 
 from cardtrail.errors import CardtrailError, StoreUnavailable
 from cardtrail.protocol.token import TOKEN_PATH
 from cardtrail.sandbox.admit import ISSUER_ID
+from cardtrail.sandbox.bank import PULL_SECONDS
 from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
 from cardtrail.sandbox.feed import card_id_of
-from cardtrail.sandbox.folder import Folder
-from cardtrail.sandbox.watch import Screen
+from cardtrail.sandbox.folder import Folder, default_folder
+from cardtrail.sandbox.watch import View
 
 CARD_ID = card_id_of(1)
 BEGIN_SECONDS = 20.0
@@ -21,18 +27,27 @@ BEGIN_SECONDS = 20.0
 _log = structlog.get_logger()
 
 
-class Tell:
-    """Tells about a platform at `root`, such as `http://127.0.0.1:8080`, and the bank's receiver at another URL."""
+class Places(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is: base URLs, such as `http://127.0.0.1:8080` for the platform, and what opens the control."""
 
-    def __init__(  # noqa: PLR0913 -- each is something it tells of, or with
-        self, folder: Folder, root: str, receiver: str, issuer: Caller, producer: Caller, *, screen: Screen
-    ) -> None:
+    platform: str
+    receiver: str
+    control: str
+    control_token: str
+    keys: bool = False
+    """Whether the terminal's keys are listened to."""
+
+
+class Tell:
+    """Tells what people and scripts need to know."""
+
+    def __init__(self, folder: Folder, places: Places, issuer: Caller, producer: Caller, view: View) -> None:
         self._folder = folder
-        self._root = root
-        self._receiver = receiver
+        self._places = places
+        self._root = places.platform
         self._issuer = issuer
         self._producer = producer
-        self._screen = screen
+        self._view = view
 
     async def run(self, begun: asyncio.Event) -> None:
         """Tell everything once `begun` is set, then the curl again whenever its token is a new one.
@@ -44,7 +59,7 @@ class Tell:
         except TimeoutError:
             raise StoreUnavailable(f"no card could be ordered; {self._folder.log} tells why") from None
         self._write_env()
-        self._screen.say(self._welcome())
+        self._view.say(self._welcome())
         while True:
             await asyncio.sleep(1)
             try:
@@ -59,7 +74,7 @@ class Tell:
         if renewed:
             self._write_env()
         if curl_is_old:
-            self._screen.say(f"\nA fresh token:\n\n{self._curl()}\n")
+            self._view.say(f"\nA fresh token:\n\n{self._curl()}\n")
         return renewed
 
     def _write_env(self) -> None:
@@ -71,7 +86,10 @@ class Tell:
             "CARD_ID": CARD_ID,
             "ACCESS_TOKEN": self._issuer.token,
             "INGEST_TOKEN": self._producer.token,
-            "RECEIVER_URL": self._receiver,
+            "RECEIVER_URL": self._places.receiver,
+            "CONTROL_URL": self._places.control,
+            "CONTROL_TOKEN": self._places.control_token,
+            "CARDTRAIL_MIRROR": self._folder.mirror,
             "SANDBOX_PID": str(os.getpid()),
         })  # fmt: skip
 
@@ -84,17 +102,31 @@ class Tell:
         )
 
     def _welcome(self) -> str:
+        mine = f" --data {shlex.quote(str(self._folder.path))}" if self._folder.path != default_folder() else ""
+        press = "Press d, or call" if self._places.keys else "Call"
         return (
             "\ncardtrail sandbox: the platform, and a pretend bank, site and carrier.\n\n"
-            f"  base   {self._root}{BASE_PATH}\n"
-            f"  docs   {self._root}/docs\n"
-            f"  bank   {self._receiver} (its receiver; a GET shows what it knows)\n"
-            f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db)\n\n"
+            f"  base    {self._root}{BASE_PATH}\n"
+            f"  docs    {self._root}/docs\n"
+            f"  bank    {self._places.receiver} (its receiver), {self._folder.mirror} (its mirror)\n"
+            f"  data    {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db, mirror.db)\n\n"
             f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
-            "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n"
-            f"`kill -USR1 {os.getpid()}` stops the bank's receiver, and starts it again. Try it.\n"
+            "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n\n"
+            f"{press} `{command()} sandbox drop on{mine}`: notifications are lost, and the mirror is wrong until its\n"
+            f"reconciler asks the platform, here every {PULL_SECONDS} s. What was missed, and for how long:\n\n"
+            f"{command()} drift --mirror {shlex.quote(self._folder.mirror)} --issuer {ISSUER_ID}\n\n"
+            f"`kill -USR1 {os.getpid()}` stops the bank's receiver, and starts it again: nothing is lost then.\n"
             "Ctrl-C ends the sandbox.\n"
         )
+
+
+def command() -> str:
+    """Return how this program can be called from another shell."""
+    called = Path(sys.argv[0])
+    if called.name != "cardtrail":
+        return shlex.join([sys.executable, "-m", "cardtrail"])
+    found = shutil.which("cardtrail")
+    return "cardtrail" if found is not None and Path(found) == called else shlex.quote(str(called))
 
 
 def _past_proxy(root: str) -> str:
