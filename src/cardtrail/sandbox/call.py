@@ -53,7 +53,7 @@ class Caller:
     def __init__(self, http: Client, root: str, party: Pretender) -> None:
         self._http = http
         self._root = root
-        self._party = party
+        self.party = party
         self._renew_at = 0.0
         self.token = ""
 
@@ -63,9 +63,7 @@ class Caller:
         if now < self._renew_at:
             return False
         url = self._root + TOKEN_PATH
-        assertion = make_assertion(
-            self._party.party_id, self._party.kid, self._party.key, int(now * SECOND), audience=url
-        )
+        assertion = make_assertion(self.party.party_id, self.party.kid, self.party.key, int(now * SECOND), audience=url)
         answer = await self._send(url, {"grant_type": GRANT, "assertion": assertion})
         self.token = answer["access_token"]
         self._renew_at = now + answer["expires_in"] * RENEW_AFTER

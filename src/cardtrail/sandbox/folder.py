@@ -23,18 +23,18 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
         self.env = self.path / "sandbox.env"
+        self.key = self.path / "issuer.pem"
         self.log = self.path / "sandbox.log"
         self.database = f"sqlite:///{self.path / 'cardtrail.db'}"
         self.mirror = f"sqlite:///{self.path / 'mirror.db'}"
 
     def write_env(self, values: Mapping[str, str]) -> None:
         """Write `KEY=value` lines that a shell can source; only the owner reads them, and nobody half of them."""
-        fresh = self.env.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        text = "".join(f"{name}={value}\n" for name, value in values.items())
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        fresh.replace(self.env)
+        _write(self.env, "".join(f"{name}={value}\n" for name, value in values.items()))
+
+    def write_key(self, pem: str) -> None:
+        """Write the issuer's private key; only the owner reads it."""
+        _write(self.key, pem)
 
     def read_env(self) -> dict[str, str]:
         """Return what `sandbox.env` says of the sandbox that runs here. Raises SettingError if none does.
@@ -51,6 +51,14 @@ class Folder:
         except FileNotFoundError:
             pass
         raise SettingError(f"data: no sandbox is running in {self.path}; name its folder with --data")
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)
 
 
 @contextmanager

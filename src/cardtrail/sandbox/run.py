@@ -145,8 +145,9 @@ async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
     folder: Folder, places: Places, parties: tuple[Pretender, Pretender], bank: Bank, *, seed: int, view: View
 ) -> None:
     """Feed, watch, repair and tell, for ever."""
-    root, party = places.platform, parties[0]
-    kit = AsyncClient(root + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid)
+    root, bank_party = places.platform, parties[0]
+    folder.write_key(bank_party.key.as_pem(private=True).decode())
+    kit = AsyncClient(root + BASE_PATH, ISSUER_ID, key=bank_party.key, kid=bank_party.kid)
     async with client() as http, kit:
         issuer, producer = (Caller(http, root, party) for party in parties)
         await asyncio.gather(issuer.renew(), producer.renew())

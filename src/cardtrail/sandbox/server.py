@@ -4,9 +4,10 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import uvicorn
+
+from cardtrail.issuer.asgi import Asgi
 
 HOST = "127.0.0.1"
 KEEP_ALIVE_SECONDS = 75
@@ -40,7 +41,7 @@ class Server:
         """Whether it listens."""
         return self._server is not None
 
-    async def start(self, app: Any) -> None:
+    async def start(self, app: Asgi) -> None:
         """Listen, and answer by this application."""
         self._server = _Server(uvicorn.Config(
             app, interface="asgi3", proxy_headers=False, lifespan="off", ws="none", log_config=None,

@@ -22,8 +22,8 @@ MIDDLE = 92
 WIDE = 120
 """From this width on there is room for everything, and for wide gaps."""
 _COLUMNS = {
-    "card": (13, 0), "platform": (WORD_WIDTH, 0), "mirror": (WORD_WIDTH, 0), "told": (8, 0), "wrong": (7, 0),
-    "inferred": (8, WIDE), "since": (5, MIDDLE), "way": (WHOLE_WAY, MIDDLE), "": (0, WIDE),
+    "card": (13, 0), "platform": (WORD_WIDTH, 0), "since": (5, MIDDLE), "way": (WHOLE_WAY, MIDDLE),
+    "mirror": (WORD_WIDTH, 0), "told": (8, 0), "inferred": (8, WIDE), "wrong": (7, 0), "": (0, WIDE),
 }  # fmt: skip
 """Width in characters, and from which width of the table on it is shown; the bar has one for each step."""
 _RIGHT = ("wrong", "inferred", "since")

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from cardtrail.errors import CardtrailError, StoreUnavailable
+from cardtrail.issuer.settings import PREFIX
 from cardtrail.protocol.token import TOKEN_PATH
 from cardtrail.sandbox.admit import ISSUER_ID
 from cardtrail.sandbox.bank import PULL_SECONDS
@@ -89,9 +90,17 @@ class Tell:
             "RECEIVER_URL": self._places.receiver,
             "CONTROL_URL": self._places.control,
             "CONTROL_TOKEN": self._places.control_token,
-            "CARDTRAIL_MIRROR": self._folder.mirror,
+            **self._kit(),
             "SANDBOX_PID": str(os.getpid()),
         })  # fmt: skip
+
+    def _kit(self) -> dict[str, str]:
+        """Return what the issuer kit's commands take from the environment."""
+        told = {
+            "mirror": self._folder.mirror, "issuer_id": ISSUER_ID, "server": self._root + BASE_PATH,
+            "key_file": str(self._folder.key), "kid": self._issuer.party.kid,
+        }  # fmt: skip
+        return {f"{PREFIX}{name.upper()}": value for name, value in told.items()}
 
     def _curl(self) -> str:
         return (
@@ -102,31 +111,39 @@ class Tell:
         )
 
     def _welcome(self) -> str:
-        mine = f" --data {shlex.quote(str(self._folder.path))}" if self._folder.path != default_folder() else ""
-        press = "Press d, or call" if self._places.keys else "Call"
         return (
             "\ncardtrail sandbox: the platform, and a pretend bank, site and carrier.\n\n"
-            f"  base    {self._root}{BASE_PATH}\n"
-            f"  docs    {self._root}/docs\n"
-            f"  bank    {self._places.receiver} (its receiver), {self._folder.mirror} (its mirror)\n"
-            f"  data    {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db, mirror.db)\n\n"
+            f"  base   {self._root}{BASE_PATH}\n"
+            f"  docs   {self._root}/docs\n"
+            f"  bank   {self._places.receiver} (its receiver)\n"
+            f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db, mirror.db)\n\n"
             f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
             "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n\n"
-            f"{press} `{command()} sandbox drop on{mine}`: notifications are lost, and the mirror is wrong until its\n"
-            f"reconciler asks the platform, here every {PULL_SECONDS} s. What was missed, and for how long:\n\n"
-            f"{command()} drift --mirror {shlex.quote(self._folder.mirror)} --issuer {ISSUER_ID}\n\n"
-            f"`kill -USR1 {os.getpid()}` stops the bank's receiver, and starts it again: nothing is lost then.\n"
+            f"{self._switches()}\n\n"
             "Ctrl-C ends the sandbox.\n"
+        )
+
+    def _switches(self) -> str:
+        mine = f" --data {shlex.quote(str(self._folder.path))}" if self._folder.path != default_folder() else ""
+        press = "Press d, or call this in another shell" if self._places.keys else "Call this in another shell"
+        return (
+            f"{press}, and notifications are lost:\n\n"
+            f"{command()} sandbox drop on{mine}\n\n"
+            "The platform believes that they arrived. The bank's mirror is wrong until its\n"
+            f"reconciler asks the platform, here every {PULL_SECONDS} s. What was missed, and for how long:\n\n"
+            f"{command()} drift --mirror {shlex.quote(self._folder.mirror)} --issuer-id {ISSUER_ID}\n\n"
+            f"{'Press r, or call' if self._places.keys else 'Call'} `kill -USR1 {os.getpid()}`: "
+            "the receiver stops, or starts again; meanwhile\nnotifications wait, and none is lost."
         )
 
 
 def command() -> str:
     """Return how this program can be called from another shell."""
-    called = Path(sys.argv[0])
+    called = Path(sys.argv[0]).absolute()
     if called.name != "cardtrail":
         return shlex.join([sys.executable, "-m", "cardtrail"])
     found = shutil.which("cardtrail")
-    return "cardtrail" if found is not None and Path(found) == called else shlex.quote(str(called))
+    return "cardtrail" if found is not None and Path(found).absolute() == called else shlex.quote(str(called))
 
 
 def _past_proxy(root: str) -> str:
