@@ -76,7 +76,7 @@ class Service:
         """Return an access token with `scope`, of the issuer or, for ingest and to operate, of who does that."""
         party = party or {"cardtrail:ingest": PRODUCER, "cardtrail:operate": OPERATOR}.get(scope, ISSUER)
         if party not in self._tokens:
-            key = private_key_of(_KEYS[party].as_pem(private=True).decode())
+            key = private_key_of(private_pem(party))
             assertion = make_assertion(party, "k1", key, wall_clock())
             answer = self.call("POST", "/authz/v1/oauth2/token", {"grant_type": GRANT, "assertion": assertion})
             assert answer.status == 200, answer
@@ -108,6 +108,11 @@ class Service:
 
 def _lower(headers: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+def private_pem(party: str) -> str:
+    """Return a party's private key, which the service calls `k1`."""
+    return _KEYS[party].as_pem(private=True).decode()
 
 
 def register_parties(url: str, *, strict: bool = False) -> None:

@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from cardtrail.issuer.mirror import AsyncMirror, Mirror
     from cardtrail.issuer.receipt import Receipt
     from cardtrail.issuer.receive import AsyncReceiver, Receiver
+    from cardtrail.issuer.standing import Applied, Doubtful, Duplicate, Observed, Regressed, Stale
     from cardtrail.issuer.trust import Trust
     from cardtrail.protocol.reading import Checkpoint, Operation, Shipment
 
 __version__ = "0.1.0"
 __all__ = [
+    "Applied",
     "AsyncClient",
     "AsyncMirror",
     "AsyncReceiver",
@@ -52,6 +54,8 @@ __all__ = [
     "Client",
     "Conflict",
     "CursorExpired",
+    "Doubtful",
+    "Duplicate",
     "Features",
     "Forbidden",
     "InputError",
@@ -61,6 +65,7 @@ __all__ = [
     "NotOrdered",
     "Notification",
     "Notifications",
+    "Observed",
     "Operation",
     "Ordered",
     "Page",
@@ -68,6 +73,7 @@ __all__ = [
     "Receipt",
     "Receiver",
     "Refused",
+    "Regressed",
     "RemoteConflict",
     "RemoteCursorExpired",
     "RemoteError",
@@ -79,6 +85,7 @@ __all__ = [
     "Replayed",
     "SettingError",
     "Shipment",
+    "Stale",
     "StoreUnavailable",
     "TooMany",
     "Trust",
@@ -97,6 +104,7 @@ _HOMES = {
     "cardtrail.issuer.mirror": ("AsyncMirror", "Mirror"),
     "cardtrail.issuer.receipt": ("Receipt",),
     "cardtrail.issuer.receive": ("AsyncReceiver", "Receiver"),
+    "cardtrail.issuer.standing": ("Applied", "Doubtful", "Duplicate", "Observed", "Regressed", "Stale"),
     "cardtrail.issuer.trust": ("Trust",),
     "cardtrail.protocol.reading": ("Checkpoint", "Operation", "Shipment"),
 }  # fmt: skip
@@ -104,13 +112,15 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
-    """Import a name when it is asked for first."""
-    if name not in __all__:
-        raise AttributeError(f"module 'cardtrail' has no attribute {name!r}")
-    found: object = getattr(import_module(_HOME_OF.get(name, "cardtrail.errors")), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # else every name would be there
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is asked for first."""
+        if name not in __all__:
+            raise AttributeError(f"module 'cardtrail' has no attribute {name!r}")
+        found: object = getattr(import_module(_HOME_OF.get(name, "cardtrail.errors")), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

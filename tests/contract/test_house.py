@@ -6,16 +6,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections.abc import Iterator
-from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.wheel import unpacked_wheel
 
 HOUSE = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((HOUSE / "pyproject.toml").read_text())
@@ -197,44 +196,7 @@ def test_every_decision_is_listed_and_has_its_four_parts() -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the working tree, unpacked."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=HOUSE, check=True, capture_output=True)
-    (archive,) = folder.glob("*.whl")
-    with zipfile.ZipFile(archive) as packed:
-        packed.extractall(folder / "unpacked")
-    return folder / "unpacked"
-
-
-def test_bare_wheel_needs_msgspec_and_nothing_else(wheel: Path) -> None:
-    (metadata,) = wheel.glob("cardtrail-*.dist-info/METADATA")
-    needs = message_from_bytes(metadata.read_bytes()).get_all("Requires-Dist", [])
-    assert [Requirement(need).name for need in needs if "extra ==" not in need] == ["msgspec"]
-
-
-def test_bare_wheel_imports_where_only_msgspec_is_installed(wheel: Path, tmp_path: Path) -> None:
-    """Proves that the package's root, its errors and `core` import from the unpacked wheel, in an isolated
-    interpreter without any site-packages: only the standard library and msgspec are there. It does not prove
-    that pip resolves the extras.
-    """
-    (tmp_path / "msgspec").symlink_to(Path(msgspec.__file__).parent)
-    modules = ["cardtrail", "cardtrail.errors", *modules_in(wheel, "cardtrail/core")]
-    code = (
-        f"import sys; sys.path[:0] = [{str(wheel)!r}, {str(tmp_path)!r}]\n"
-        f"import importlib; [importlib.import_module(name) for name in {modules!r}]\n"
-        f"import cardtrail; print(cardtrail.__file__, cardtrail.__version__)"
-    )
-    command = [sys.executable, "-I", "-S", "-B", "-c", code]
-    bare = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert bare.returncode == 0, bare.stderr
-    root = str(wheel / "cardtrail/__init__.py")
-    assert bare.stdout.split() == [root, PYPROJECT["project"]["version"]]
-
-
-def modules_in(folder: Path, package: str) -> list[str]:
-    """Dotted names of the modules of `package` below `folder`."""
-    paths = (path.relative_to(folder).with_suffix("") for path in (folder / package).rglob("*.py"))
-    return sorted(".".join(path.parts).removesuffix(".__init__") for path in paths)
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_wheel_carries_every_file_of_the_package_and_the_contract(wheel: Path) -> None:

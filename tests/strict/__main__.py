@@ -8,6 +8,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from tests.strict.running import listening
 from tests.strict.server import Options, Strict
 from tests.strict.stream import Losses
 from tests.strict.trouble import Troubles
+from tests.strict.world import DAY
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument("--key-file", type=Path, required=True, help="the issuer's private key; made if it is missing")
     told.add_argument("--plots", default=" ".join(PLOTS), help="those that may be drawn, with spaces between")
     told.add_argument("--never", type=float, default=0.0, help="share of cards that are never ordered")
+    told.add_argument("--days", type=int, default=10, help="how long ago the world begins")
     told.add_argument("--unknown", type=int, choices=(404, 403, 405), default=404)
     told.add_argument("--untold", type=int, default=0, help="steps at the beginning that nobody is notified of")
     notified = told.add_argument_group("notifications")
@@ -59,11 +62,12 @@ def _add_all(group: "argparse._ArgumentGroup", defaults: NamedTuple) -> None:
 def options_of(told: argparse.Namespace) -> Options:
     """Return what was told as the server's options."""
     members: dict[str, Any] = vars(told)
+    begin = time.time_ns() // 1_000 - told.days * DAY
     losses = Losses(**{name: members[name] for name in Losses._fields})
     troubles = Troubles(**{name: members[name] for name in Troubles._fields})
     return Options(
         cards=told.cards, seed=told.seed, issuer_id=told.issuer, kid=told.kid, plots=tuple(told.plots.split()),
-        never=told.never, unknown=told.unknown, losses=losses, troubles=troubles,
+        never=told.never, begin=begin, unknown=told.unknown, losses=losses, troubles=troubles,
         notify=Target(
             told.notify, told.secret, told.bearer, told.per_call, told.attempts, concurrency=told.concurrency
         ) if told.notify else None,

@@ -157,6 +157,7 @@ class App:
                 await send({"type": "http.response.start", "status": 200, "headers": _head(body, _JSON)})
                 await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
             reset(scope[TRANSPORT])
+            await asyncio.sleep(0)  # so that the server knows that nobody waits for an answer any more
         elif trouble == "gateway":
             await self._answer(send, 502, _PAGE, ((b"content-type", b"text/html"),))
         elif trouble == "forbidden":

@@ -14,7 +14,7 @@ from tests.strict.plots import PLOTS, Json
 from tests.strict.stream import Losses, Stream, body_around
 from tests.strict.tokens import Tokens
 from tests.strict.trouble import Troubles
-from tests.strict.world import Told, World
+from tests.strict.world import BEGIN, Told, World
 
 CHUNK = 200
 """Steps between two looks at the calls that wait, and cards of the truth that are sent at once."""
@@ -30,6 +30,8 @@ class Options(NamedTuple):
     plots: tuple[str, ...] = tuple(PLOTS)
     never: float = 0.0
     """Share of cards that are never ordered."""
+    begin: int = BEGIN
+    """The world's time at its beginning, µs."""
     unknown: int = 404
     """What a path that is not published is answered: 404, 403 or 405."""
     troubles: Troubles = Troubles()
@@ -44,7 +46,7 @@ class Strict:
         self.options = options
         self.key = key or ECKey.generate_key("P-256", private=True)
         """The issuer's key, of which the server looks at the public half alone."""
-        self.world = World(options.cards, options.seed, plots=options.plots, never=options.never)
+        self.world = World(options.cards, options.seed, plots=options.plots, never=options.never, begin=options.begin)
         tokens = Tokens(options.issuer_id, {options.kid: ECKey.import_key(self.key.as_dict(private=False))})
         self.app = App(self.world, tokens, options.issuer_id, self._own, unknown=options.unknown)
         self.app.troubles = options.troubles

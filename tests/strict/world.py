@@ -60,9 +60,11 @@ Tell = Callable[[Told], object]
 class World:
     """Cards with numbers from 0; `plots` are the names of those that may be drawn."""
 
-    def __init__(self, cards: int, seed: int = 0, *, plots: Sequence[str] = tuple(PLOTS), never: float = 0.0) -> None:
+    def __init__(
+        self, cards: int, seed: int = 0, *, plots: Sequence[str] = tuple(PLOTS), never: float = 0.0, begin: int = BEGIN
+    ) -> None:
         self.cards = cards
-        self.now = BEGIN
+        self.now = begin
         self.steps = 0
         self._seed = seed
         self._chance = Random(f"{seed}:world")

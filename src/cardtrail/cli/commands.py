@@ -13,6 +13,7 @@ COMMANDS = {
     "deliver": ("cardtrail.cli.deliver:deliver", PLATFORM),
     "sandbox": ("cardtrail.cli.sandbox:sandbox_app", SANDBOX),
     "reconcile": ("cardtrail.cli.reconcile:reconcile", ISSUER),
+    "drift": ("cardtrail.cli.drift:drift", ISSUER),
     "issuer": ("cardtrail.cli.issuer:issuer_app", ISSUER),
     "cards": ("cardtrail.cli.cards:cards_app", ISSUER),
     "ingest": ("cardtrail.cli.ingest:ingest", PLATFORM),

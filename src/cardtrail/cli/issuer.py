@@ -1,9 +1,11 @@
 """`cardtrail issuer`: receiver and reconciler in one process, and whether they are well."""
 
 import asyncio
+import logging
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -11,15 +13,19 @@ import uvicorn
 import uvloop
 from cyclopts import App
 
-from cardtrail.cli.kit import check_issuer, client_of, limits_of, lines_of
+from cardtrail.cli.kit import MIRROR, Flag, check_issuer, client_of, limits_of, lines_of, mirrored
+from cardtrail.cli.metering import Metering
 from cardtrail.cli.options import signature_of
-from cardtrail.errors import SettingError
+from cardtrail.cli.show import print_all, print_json, when
+from cardtrail.errors import SettingError, StoreUnavailable
 from cardtrail.issuer.asgi import asgi_app
+from cardtrail.issuer.health import Health, read
 from cardtrail.issuer.hooks import Callback, Hook
 from cardtrail.issuer.keep import Keeper, Pace
-from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.mirror import AsyncMirror, wall_clock
 from cardtrail.issuer.receive import AsyncReceiver
 from cardtrail.issuer.settings import Settings, described, settings_of
+from cardtrail.issuer.silence import HOUR
 from cardtrail.issuer.trust import Trust
 from cardtrail.logs import configure
 
@@ -29,6 +35,11 @@ MAX_CONNECTIONS = 1_024
 """Most connections of senders; more are answered 503, and the sender tries again."""
 STOP_SECONDS = 10
 """How long calls that are under way may take once the service stops."""
+
+WATCH_SECONDS = 60.0
+"""Pause between two looks whether it is silent."""
+
+_log = logging.getLogger("cardtrail.issuer")
 
 issuer_app = App(name="issuer", help="The issuer's side: receive notifications and keep the mirror right.")
 
@@ -51,28 +62,34 @@ async def _serve(settings: Settings) -> None:
             mirror, {settings.issuer_id: trust_of(settings)},
             trusted_proxies=[each.strip() for each in settings.trusted_proxies.split(",") if each.strip()],
         )  # fmt: skip
+        metering = Metering(mirror, settings.issuer_id, round(settings.silence_hours * HOUR), time.monotonic)
         server = uvicorn.Server(uvicorn.Config(
-            asgi_app(receiver), host=settings.host, port=settings.port, loop="uvloop", lifespan="off", ws="none",
+            metering.before(asgi_app(receiver)), host=settings.host, port=settings.port,
+            loop="uvloop", lifespan="off", ws="none",
             log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
             limit_concurrency=MAX_CONNECTIONS,
         ))  # fmt: skip
-        async with _background(settings, mirror):
-            sys.stderr.write(f"cardtrail receives for {settings.issuer_id} on http://{settings.host}:{settings.port}\n")
-            sys.stderr.flush()
+        async with _background(settings, mirror, metering):
+            _say(f"cardtrail receives for {settings.issuer_id} on http://{settings.host}:{settings.port}")
             await server.serve()
         if not server.started:
             sys.exit(3)
 
 
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
 @asynccontextmanager
-async def _background(settings: Settings, mirror: AsyncMirror) -> AsyncIterator[None]:
-    """Reconcile and tell the hook for as long as the block lasts."""
-    tasks = []
+async def _background(settings: Settings, mirror: AsyncMirror, metering: Metering) -> AsyncIterator[None]:
+    """Reconcile, tell the hook and listen for silence for as long as the block lasts."""
+    tasks = [asyncio.create_task(_watch(settings.issuer_id, metering))]
     client = client_of(settings) if settings.server else None
     if client is not None:
-        pace = Pace(limits=limits_of(settings), pull_seconds=settings.pull_seconds)
-        tasks.append(asyncio.create_task(Keeper(settings.issuer_id, client, mirror, pace).run()))
+        pace = Pace(limits=limits_of(settings), pull_seconds=settings.pull_seconds, keep_days=settings.keep_days)
+        tasks.append(asyncio.create_task(Keeper(settings.issuer_id, client, mirror, pace, metering.asked).run()))
     if settings.hook:
         hook = Hook(mirror, settings.issuer_id, settings.hook, callback_of(settings.hook))
         tasks.append(asyncio.create_task(hook.run()))
@@ -84,6 +101,46 @@ async def _background(settings: Settings, mirror: AsyncMirror) -> AsyncIterator[
         await asyncio.gather(*tasks, return_exceptions=True)
         if client is not None:
             await client.close()
+
+
+async def _watch(issuer_id: str, metering: Metering) -> None:
+    """Log when it becomes silent for longer than usual, and when something is heard again."""
+    rang = False
+    while True:
+        with suppress(StoreUnavailable):
+            silence = (await metering.look()).silence
+            if silence.rings is not rang:
+                rang = silence.rings
+                state = f"silent for {silence.seconds / 3600:.1f} h: {silence.why}" if rang else "heard again"
+                _log.log(logging.ERROR if rang else logging.WARNING, "%s: %s", issuer_id, state)
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+@issuer_app.command(name="health")
+def health_(*, json: Flag = False, silence_hours: float | None = None, **given: Any) -> None:
+    """Say whether the mirror is well; exit code 1 if somebody should look: silence, hooks behind, cards not answered.
+
+    Parameters
+    ----------
+    json
+        Print JSON instead of text.
+    silence_hours
+        Alarm when nothing was heard for so long; by default when it is longer than usual.
+    """
+    settings = settings_of(given | {"silence_hours": silence_hours})
+
+    async def work(mirror: AsyncMirror) -> Health:
+        now, limit = mirror.clock(), round(settings.silence_hours * HOUR)
+        return await mirror.db.read(lambda tx: read(tx, settings.issuer_id, now, limit))
+
+    found = mirrored(settings, work)
+    troubles = found.troubles(wall_clock())
+    if json:
+        print_json({"troubles": troubles, "health": found})
+    else:
+        print_all(*(troubles or ["well"]), f"last heard {when(found.silence.since) or 'never'}: {found.silence.why}")
+    if troubles:
+        sys.exit(1)
 
 
 def trust_of(settings: Settings) -> Trust:
@@ -110,4 +167,5 @@ def callback_of(place: str) -> Callback:
     return found
 
 
-serve.__signature__ = signature_of(described())  # type: ignore[attr-defined]  # read by inspect.signature
+vars(serve)["__signature__"] = signature_of(described())  # read by inspect.signature
+vars(health_)["__signature__"] = signature_of(described(), MIRROR, health_)

@@ -1,8 +1,8 @@
 """The client of the published contract: `AsyncClient` for event loops, `Client` for threads; both drive `flows`."""
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from random import random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -10,20 +10,15 @@ from typing import Any, Self, TypeVar, Unpack
 from cardtrail import __version__
 from cardtrail.issuer import flows
 from cardtrail.issuer.answers import Features, Notifications, NotOrdered, Ordered, Page, Replayed
-from cardtrail.issuer.drive import AsyncDriver, Driver, async_batches, batches
+from cardtrail.issuer.drive import AsyncDriver, Driver
 from cardtrail.issuer.flows import Answered, Moment
 from cardtrail.issuer.link import Options, link_of
 from cardtrail.issuer.send import AsyncSender, Sender
 from cardtrail.issuer.session import Session
-from cardtrail.protocol.codec import MAX_BATCH
 from cardtrail.protocol.reading import Envelope, Operation
 from cardtrail.protocol.token import PrivateKey
 
 T = TypeVar("T")
-BATCHES_AHEAD = 2
-"""How many calls for 1,000 cards each are at work at a time: one is answered while the other is read."""
-SINGLES_AHEAD = 2
-"""How many calls for one card are begun for each that may be made at once, so that none waits for the order."""
 
 _SENT_BY = f"cardtrail/{__version__}"
 
@@ -70,21 +65,20 @@ class AsyncClient:
         """Return all orders of the card, newest first; only the latest where the server knows no history."""
         return await self._driver.run(flows.history(self._session, card_id))
 
-    async def production_status_many(self, card_ids: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[Answered]:
+    async def production_status_many(
+        self, card_ids: Iterable[str] | AsyncIterable[str]
+    ) -> AsyncGenerator[Answered, None]:
         """Yield each id, in the order given, with its latest order or with the error that took its place.
 
         Cards are asked for together where the server offers that, else one by one and many at once. However many
-        there are, no more than some thousand are held at a time.
+        there are, no more than some thousand are held at a time. Who leaves early ends the calls that are under way by
+        `aclose`, or by `contextlib.aclosing`.
         """
-        if await self._driver.run(flows.has_batch(self._session)):
-            status_of_each = partial(flows.status_of_each, self._session)
-            async for answers in self._driver.each(async_batches(card_ids, MAX_BATCH), status_of_each, BATCHES_AHEAD):
+        plan = await self._driver.run(flows.plan_of(self._session))
+        async with aclosing(self._driver.each(card_ids, plan)) as all_answers:
+            async for answers in all_answers:
                 for each in answers:
                     yield each
-        else:
-            ahead = SINGLES_AHEAD * self._session.link.concurrency
-            async for each in self._driver.each(card_ids, partial(flows.status_or_error, self._session), ahead):
-                yield each
 
     async def ask(self, card_id: str) -> bytes | None:
         """Return the answer about a card as it came, unread, or None for a card without an order."""
@@ -192,15 +186,9 @@ class Client:
 
     def production_status_many(self, card_ids: Iterable[str]) -> Iterator[Answered]:
         """As `AsyncClient.production_status_many`, on threads of its own while it lasts."""
-        if self._driver.run(flows.has_batch(self._session)):
-            status_of_each = partial(flows.status_of_each, self._session)
-            for answers in self._driver.each(batches(card_ids, MAX_BATCH), status_of_each, BATCHES_AHEAD):
-                for each in answers:
-                    yield each
-        else:
-            ahead = SINGLES_AHEAD * self._session.link.concurrency
-            for each in self._driver.each(card_ids, partial(flows.status_or_error, self._session), ahead):
-                yield each
+        plan = self._driver.run(flows.plan_of(self._session))
+        for answers in self._driver.each(card_ids, plan):
+            yield from answers
 
     def ask(self, card_id: str) -> bytes | None:
         """As `AsyncClient.ask`."""

@@ -4,8 +4,9 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
 from itertools import islice
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ import msgspec
 from cardtrail.errors import CardtrailError, Unreachable
 from cardtrail.issuer.send import AsyncSender, Sender
 from cardtrail.issuer.session import Session
-from cardtrail.issuer.steps import Failed, Flow, Renew, Request, Response, Step, Wait
+from cardtrail.issuer.steps import Failed, Flow, Plan, Renew, Request, Response, Step, Wait
 from cardtrail.protocol.failure import Failure
 
 S = TypeVar("S")
@@ -48,16 +49,15 @@ class AsyncDriver:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # what a generator returns has no type here
 
-    async def each(
-        self, items: Iterable[S] | AsyncIterable[S], flow_of: Callable[[S], Flow[T]], ahead: int
-    ) -> AsyncIterator[T]:
-        """Yield what the flows of the items return, in the items' order, with at most so many `ahead` at work."""
+    async def each(self, items: Iterable[S] | AsyncIterable[S], plan: Plan[S, T]) -> AsyncGenerator[T, None]:
+        """Yield what the plan's flows return for the items, in their order; no more are taken than are at work."""
         tasks: deque[asyncio.Task[T]] = deque()
         try:
-            async for item in _each(items):
-                tasks.append(asyncio.create_task(self.run(flow_of(item))))
-                if len(tasks) >= ahead:
-                    yield await tasks.popleft()
+            async with aclosing(_async_batches(items, plan.size)) as batches:
+                async for batch in batches:
+                    tasks.append(asyncio.create_task(self.run(plan.flow_of(batch))))
+                    if len(tasks) >= plan.ahead:
+                        yield await tasks.popleft()
             while tasks:
                 yield await tasks.popleft()
         finally:
@@ -125,14 +125,14 @@ class Driver:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # what a generator returns has no type here
 
-    def each(self, items: Iterable[S], flow_of: Callable[[S], Flow[T]], ahead: int) -> Iterator[T]:
-        """Yield what the flows of the items return, in the items' order, with at most so many `ahead` at work."""
+    def each(self, items: Iterable[S], plan: Plan[S, T]) -> Iterator[T]:
+        """Yield what the plan's flows return for the items, in their order; no more are taken than are at work."""
         futures: deque[Future[T]] = deque()
-        with ThreadPoolExecutor(min(ahead, self._session.link.concurrency), "cardtrail") as threads:
+        with ThreadPoolExecutor(min(plan.ahead, self._session.link.concurrency), "cardtrail") as threads:
             try:
-                for item in items:
-                    futures.append(threads.submit(self.run, flow_of(item)))
-                    if len(futures) >= ahead:
+                for batch in _batches(items, plan.size):
+                    futures.append(threads.submit(self.run, plan.flow_of(batch)))
+                    if len(futures) >= plan.ahead:
                         yield futures.popleft().result()
                 while futures:
                     yield futures.popleft().result()
@@ -180,29 +180,22 @@ def _shortened(request: Request, now: float) -> Request:
     return msgspec.structs.replace(request, timeout=min(request.timeout, request.until - now))
 
 
-def batches(items: Iterable[S], size: int) -> Iterator[list[S]]:
-    """Yield the items in lists of so many, the last one shorter."""
+def _batches(items: Iterable[S], size: int) -> Iterator[list[S]]:
     source = iter(items)
     while batch := list(islice(source, size)):
         yield batch
 
 
-async def async_batches(items: Iterable[S] | AsyncIterable[S], size: int) -> AsyncIterator[list[S]]:
-    """Yield the items in lists of so many, the last one shorter."""
-    batch: list[S] = []
-    async for item in _each(items):
-        batch.append(item)
-        if len(batch) >= size:
+async def _async_batches(items: Iterable[S] | AsyncIterable[S], size: int) -> AsyncGenerator[list[S], None]:
+    if not isinstance(items, AsyncIterable):
+        for batch in _batches(items, size):
             yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-async def _each(items: Iterable[S] | AsyncIterable[S]) -> AsyncIterator[S]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item
+        return
+    gathered: list[S] = []
+    async for item in items:
+        gathered.append(item)
+        if len(gathered) >= size:
+            yield gathered
+            gathered = []
+    if gathered:
+        yield gathered

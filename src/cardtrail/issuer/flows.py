@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -21,7 +22,7 @@ from cardtrail.issuer.answers import (
 )
 from cardtrail.issuer.refusal import bad_answer
 from cardtrail.issuer.session import Session
-from cardtrail.issuer.steps import Flow, Request, Response
+from cardtrail.issuer.steps import Flow, Plan, Request, Response
 from cardtrail.protocol.codec import CARD_ID, MAX_BATCH, instant, timestamp
 from cardtrail.protocol.reading import Envelope, Operation, envelope_of, operation_of, operations_of
 
@@ -33,6 +34,12 @@ MAX_WAIT = 30
 MAX_CURSOR = 1_024
 """Longest cursor, characters; ours are shorter."""
 
+BATCHES_AHEAD = 2
+"""How many calls for 1,000 cards each are at work at a time: one is answered while the other is read."""
+SINGLES_AHEAD = 2
+"""How many calls for one card are begun for each that may be made at once, so that none waits for the order."""
+CARD = "card_id"
+"""How a wrong id is named."""
 _UNTRIED_PATH = frozenset({400, 403, 404, 405, 501})
 """How servers answer a path that they do not have: a gateway says 403, a router that takes its word for an id 400."""
 _NO_SUCH_PATH = frozenset({404, 405, 501})
@@ -125,20 +132,32 @@ def _batch_get(session: Session, card_ids: Sequence[str]) -> Flow[tuple[Request,
     return (yield from _extension(session.call("POST", url, body), _NO_SUCH_PATH))
 
 
+def plan_of(session: Session) -> Flow[Plan[str, list[Answered]]]:
+    """Return how very many cards are asked for. Raises RemoteError where the other side cannot be asked now."""
+    if (yield from _has(session, "batch", _probe_batch)):
+        return Plan(MAX_BATCH, partial(status_of_each, session), BATCHES_AHEAD)
+    return Plan(1, partial(one_by_one, session), SINGLES_AHEAD * session.link.concurrency)
+
+
 def status_of_each(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
     """Return what is known of 1 to 1,000 cards, or why nothing is, in their order, by one call if it can be."""
+    good = [each for each in card_ids if _is_card(each)]
+    if not good:
+        return [(each, _no_card(CARD)) for each in card_ids]
     try:
-        request, response = yield from _batch_get(session, card_ids)
+        request, response = yield from _batch_get(session, good)
         found = _understood(request, response, _by_card)
     except NotOffered:  # no more
         session.features.pop("batch", None)
-        return (yield from _one_by_one(session, card_ids))
+        return (yield from one_by_one(session, card_ids))
     except CardtrailError as error:
-        return [(each, error) for each in card_ids]
-    return [(each, _one_of(found, each, request.correlation_id)) for each in card_ids]
+        return [(each, error if _is_card(each) else _no_card(CARD)) for each in card_ids]
+    name = request.correlation_id
+    return [(each, _one_of(found, each, name) if _is_card(each) else _no_card(CARD)) for each in card_ids]
 
 
-def _one_by_one(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
+def one_by_one(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
+    """Return what is known of some cards, or why nothing is, by a call for each."""
     answers: list[Answered] = []
     for each in card_ids:
         answers += [(yield from status_or_error(session, each))]
@@ -178,11 +197,6 @@ def features(session: Session, *, again: bool = False) -> Flow[Features]:
     feed = yield from _has(session, "feed", _probe_feed)
     batch = yield from _has(session, "batch", _probe_batch)
     return Features(feed, batch)
-
-
-def has_batch(session: Session) -> Flow[bool]:
-    """Return whether cards can be asked for together. Raises RemoteError where it cannot be told now."""
-    return (yield from _has(session, "batch", _probe_batch))
 
 
 def _has(session: Session, name: str, probe: Callable[[Session], Flow[object]]) -> Flow[bool]:
@@ -358,10 +372,18 @@ def _understood(request: Request, response: Response, read_body: Callable[[bytes
         raise bad_answer(request, response, f"it is not as the contract says: {error}") from None
 
 
-def _card(card_id: object, field: str = "card_id") -> str:
+def _card(card_id: object, field: str = CARD) -> str:
     if not isinstance(card_id, str) or not CARD_ID.fullmatch(card_id):
-        raise InputError(field, "1 to 48 of A-Z a-z 0-9 _ -")
+        raise _no_card(field)
     return card_id
+
+
+def _is_card(card_id: object) -> bool:
+    return isinstance(card_id, str) and CARD_ID.fullmatch(card_id) is not None
+
+
+def _no_card(field: str) -> InputError:
+    return InputError(field, "1 to 48 of A-Z a-z 0-9 _ -")
 
 
 def _within(field: str, number: int, least: int, most: int) -> int:

@@ -57,11 +57,13 @@ class FullSource(Source, Protocol):
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How much asking is allowed: calls, and the shortest time between two pulls of the feed, seconds.
 
+    `keep_days` is how long the log of changes is kept; 0 keeps it for ever.
     Without news the feed is read `idle_factor` times as seldom.
     """
 
     limits: Limits
     pull_seconds: float = 30.0
+    keep_days: int = 0
     idle_factor: int = IDLE_FACTOR
 
 
@@ -124,6 +126,8 @@ class Keeper:
         if now >= self._learn_at or now < self._learn_at - LEARN_EVERY:
             self._learn_at = now + LEARN_EVERY
             await learn.learn(self._mirror, self._issuer_id)
+            if self._pace.keep_days:
+                await learn.prune(self._mirror, self._issuer_id, now - self._pace.keep_days * DAY)
 
     # ── with a feed ──
 

@@ -4,6 +4,7 @@ from cardtrail.db import Row, Transaction
 from cardtrail.issuer.dwell import Dwell
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.schedule import schedule_of
+from cardtrail.issuer.silence import HOUR, WEEK, WEEKS
 
 PLACE = "dwell"
 """Under which name it is kept how far the log has been read: learning is a hook like any other."""
@@ -49,3 +50,21 @@ async def _keep(mirror: AsyncMirror, issuer_id: str, dwell: Dwell, number: int) 
         tx.run("set_hook", issuer_id=issuer_id, name=PLACE, number=number, told_at=now)
 
     await mirror.db.transact(work)
+
+
+async def prune(mirror: AsyncMirror, issuer_id: str, before: int) -> int:
+    """Forget changes that were learned before (µs) and that every hook was told of; return how many.
+
+    Raises StoreUnavailable.
+    """
+    forgotten = 0
+    for _ in range(MAX_READS):
+        count = await mirror.db.transact(
+            lambda tx: tx.run("prune_changes", issuer_id=issuer_id, before=before, most=MOST)
+        )
+        forgotten += count
+        if count < MOST:
+            break
+    hour = mirror.clock() // HOUR - WEEK * WEEKS
+    await mirror.db.transact(lambda tx: tx.run("prune_heard", issuer_id=issuer_id, hour=hour))
+    return forgotten

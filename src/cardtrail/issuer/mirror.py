@@ -110,10 +110,11 @@ class AsyncMirror:
         return await self.put(issuer_id, Batch(now=self.clock(), observed=observed))
 
     async def take(
-        self, issuer_id: str, observed: Sequence[Observed], *, mark: str | None, sightings: Sequence[Sighting]
-    ) -> list[Outcome]:
-        """Take a message in, with its high-water mark and what was not understood of it. Raises StoreUnavailable."""
-        batch = Batch(now=self.clock(), observed=observed, heard=True, mark=mark, sightings=sightings)
+        self, issuer_id: str, observed: Sequence[Observed], *, mark: str | None, sightings: Sequence[Sighting],
+        messages: int = 1,
+    ) -> list[Outcome]:  # fmt: skip
+        """Take messages in, with the newest high-water mark and what was not understood. Raises StoreUnavailable."""
+        batch = Batch(now=self.clock(), observed=observed, heard=messages, mark=mark, sightings=sightings)
         return await self.put(issuer_id, batch)
 
     async def put(self, issuer_id: str, batch: Batch) -> list[Outcome]:
@@ -163,10 +164,11 @@ class Mirror:
         return self.put(issuer_id, Batch(now=self.clock(), observed=observed))
 
     def take(
-        self, issuer_id: str, observed: Sequence[Observed], *, mark: str | None, sightings: Sequence[Sighting]
-    ) -> list[Outcome]:
-        """Take a message in, with its high-water mark and what was not understood of it. Raises StoreUnavailable."""
-        batch = Batch(now=self.clock(), observed=observed, heard=True, mark=mark, sightings=sightings)
+        self, issuer_id: str, observed: Sequence[Observed], *, mark: str | None, sightings: Sequence[Sighting],
+        messages: int = 1,
+    ) -> list[Outcome]:  # fmt: skip
+        """Take messages in, with the newest high-water mark and what was not understood. Raises StoreUnavailable."""
+        batch = Batch(now=self.clock(), observed=observed, heard=messages, mark=mark, sightings=sightings)
         return self.put(issuer_id, batch)
 
     def put(self, issuer_id: str, batch: Batch) -> list[Outcome]:

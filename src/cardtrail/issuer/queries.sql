@@ -38,6 +38,15 @@ UPDATE issuer SET number = :number WHERE issuer_id = :issuer_id;
 -- Count on, and remember that a message came.
 UPDATE issuer SET number = :number, heard_at = :heard_at, mark = COALESCE(:mark, mark) WHERE issuer_id = :issuer_id;
 
+-- name: add_heard
+-- Count a message in its hour.
+INSERT INTO heard (issuer_id, hour, messages) VALUES (:issuer_id, :hour, :messages)
+ON CONFLICT (issuer_id, hour) DO UPDATE SET messages = heard.messages + excluded.messages;
+
+-- name: list_heard
+-- The hours since one in which messages came.
+SELECT hour, messages FROM heard WHERE issuer_id = :issuer_id AND hour >= :hour ORDER BY hour;
+
 -- name: set_cursor
 -- Remember where to read on in the feed; `pulled_at` is null but for a page that was the last.
 UPDATE issuer SET cursor = :cursor, pulled_at = COALESCE(:pulled_at, pulled_at) WHERE issuer_id = :issuer_id;
@@ -278,3 +287,39 @@ SELECT min(COALESCE(checked_at, known_at)) FROM card WHERE issuer_id = :issuer_i
 -- name: count_doubtful
 -- How many open cards are doubtful.
 SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 1;
+
+-- name: count_sightings
+-- How many sightings an issuer has.
+SELECT count(*) FROM sighting WHERE issuer_id = :issuer_id;
+
+-- ── the drift report ──
+
+-- name: wrong_changes
+-- Changes that an answer told first, learned since a time, newest first.
+SELECT learned_at, wrong_since, card_id, operation_id, outcome, stage_before, shipment_before, stage, shipment_status
+FROM change WHERE issuer_id = :issuer_id AND wrong_since IS NOT NULL AND learned_at >= :since
+ORDER BY learned_at DESC LIMIT :most;
+
+-- name: list_tallies
+-- How often each word was reached since a day, by how it was told.
+SELECT day, word, told, count FROM tally WHERE issuer_id = :issuer_id AND day >= :day ORDER BY day, word, told;
+
+-- name: list_bounds
+-- How long the mirror might be wrong at most, and was, since a day.
+SELECT day, stated, worst FROM bound WHERE issuer_id = :issuer_id AND day >= :day ORDER BY day;
+
+-- name: list_sightings
+-- What the contract does not name, newest first.
+SELECT kind, name, first_at, sample FROM sighting WHERE issuer_id = :issuer_id ORDER BY first_at DESC, kind, name LIMIT :most;
+
+-- name: count_answers
+-- How many open cards were answered how, when they were asked for last.
+SELECT answer, count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') GROUP BY answer;
+
+-- name: newest_change
+-- The number of the newest change.
+SELECT max(number) FROM change WHERE issuer_id = :issuer_id;
+
+-- name: prune_heard
+-- Forget in which hours of long ago messages came.
+DELETE FROM heard WHERE issuer_id = :issuer_id AND hour < :hour;

@@ -19,6 +19,7 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 from cardtrail.errors import SettingError
+from cardtrail.issuer.gather import Gatherer
 from cardtrail.issuer.mirror import AsyncMirror, Mirror, wall_clock
 from cardtrail.issuer.receipt import Receipt
 from cardtrail.issuer.trust import Trust
@@ -68,7 +69,7 @@ class Receiver(Desk):
 
 
 class AsyncReceiver(Desk):
-    """Receives for programs with an event loop."""
+    """Receives for programs with an event loop; what comes at the same time is committed together."""
 
     def __init__(
         self, mirror: AsyncMirror, trusts: Mapping[str, Trust], *, trusted_proxies: Sequence[str] = (),
@@ -77,6 +78,7 @@ class AsyncReceiver(Desk):
         """Take a mirror and what each issuer asks for; the rest as `Desk` has it. Raises SettingError."""
         super().__init__(trusts, trusted_proxies, certificate_header, wall)
         self.mirror = mirror
+        self._gatherer = Gatherer(mirror, list(trusts))
 
     async def receive(self, headers: Given, body: bytes, issuer_id: str, *, peer: str = "") -> Receipt:
         """Take a notification in and return how to answer it. `peer` is the address that the call came from.
@@ -98,10 +100,7 @@ class AsyncReceiver(Desk):
 
     async def _done(self, step: Check | Taking) -> Any:
         if isinstance(step, Taking):
-            message = step.message
-            return await self.mirror.take(
-                step.issuer_id, message.observed, mark=message.mark, sightings=message.sightings
-            )
+            return await self._gatherer.take(step.issuer_id, step.message)
         answer = step.authenticate(step.headers)
         if not isawaitable(answer):
             return answer

@@ -137,7 +137,11 @@ class Reconciler:
             await self._forget_cursor()
             this = await self._begin("feed")
         done = this.done
-        done += await self._read_on(this)
+        try:
+            done += await self._read_on(this)
+        except CursorExpired:  # restored once more, while this pass rested
+            await self._forget_cursor()
+            done += await self._read_on(this)
         done += await self._ask_all(this, self._unseen_cards(this))
         await self._end()
         return done

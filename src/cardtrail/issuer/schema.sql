@@ -87,9 +87,18 @@ CREATE TABLE change (
     picture         BYTEA NOT NULL,
     PRIMARY KEY (issuer_id, number)
 );
+CREATE INDEX change_wrong ON change (issuer_id, learned_at) WHERE wrong_since IS NOT NULL;
+
+-- How many messages and heartbeats came in an hour since 1970.
+CREATE TABLE heard (
+    issuer_id TEXT NOT NULL,
+    hour      BIGINT NOT NULL,
+    messages  BIGINT NOT NULL,
+    PRIMARY KEY (issuer_id, hour)
+);
 
 -- How often a word (a stage or shipment status) was reached, by day since 1970 and how it was told: notified, answered,
--- inferred, late (a notification came after the answer). Without a word: messages, duplicate, stale.
+-- inferred, late (a notification came after the answer). Without a word: duplicate, stale.
 CREATE TABLE tally (
     issuer_id TEXT NOT NULL,
     day       INTEGER NOT NULL,

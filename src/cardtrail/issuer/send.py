@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TypeVar
 
+from cryptography.x509 import load_pem_x509_certificates
 from pyreqwest.bytes import Bytes
 from pyreqwest.client import Client, ClientBuilder, SyncClient, SyncClientBuilder
 from pyreqwest.exceptions import ClientClosedError, PyreqwestError
@@ -48,7 +49,11 @@ class AsyncSender:
     """Sends from an event loop."""
 
     def __init__(self, link: Link, sent_by: str) -> None:
-        self._http: Client = _set_up(ClientBuilder(), link, sent_by).build()
+        builder = _set_up(ClientBuilder(), link, sent_by)
+        try:
+            self._http: Client = builder.build()
+        except ValueError:
+            raise _unfit() from None
         self._timeout = link.timeout
         _settle_at_exit()
 
@@ -72,7 +77,11 @@ class Sender:
     """Sends from threads."""
 
     def __init__(self, link: Link, sent_by: str) -> None:
-        self._http: SyncClient = _set_up(SyncClientBuilder(), link, sent_by).build()
+        builder = _set_up(SyncClientBuilder(), link, sent_by)
+        try:
+            self._http: SyncClient = builder.build()
+        except ValueError:
+            raise _unfit() from None
         self._timeout = link.timeout
 
     def send(self, request: Request) -> Response | Failed:
@@ -167,11 +176,17 @@ def _with_tls(builder: _B, link: Link) -> _B:
     for field, pem in (("client_pem", link.client_pem), ("ca_pem", link.ca_pem)):
         if len(pem) > MAX_PEM:
             raise InputError(field, f"it has {len(pem)} bytes, at most {MAX_PEM}")
-    try:
-        builder = builder.add_root_certificate_pem(link.ca_pem) if link.ca_pem else builder
-    except ValueError:
-        raise InputError("ca_pem", "it must hold certificates in PEM") from None
+    if link.ca_pem:
+        try:
+            load_pem_x509_certificates(link.ca_pem)  # pyreqwest takes what is none for no certificates
+        except ValueError:
+            raise InputError("ca_pem", "it must hold certificates in PEM") from None
+        builder = builder.add_root_certificate_pem(link.ca_pem)
     try:
         return builder.identity_pem(link.client_pem) if link.client_pem else builder
     except ValueError:
-        raise InputError("client_pem", "it must hold a certificate and its key in PEM") from None
+        raise _unfit() from None
+
+
+def _unfit() -> InputError:
+    return InputError("client_pem", "it must hold a certificate and its key in PEM")

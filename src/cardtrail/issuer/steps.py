@@ -4,13 +4,14 @@ A flow knows no sockets, no threads and no event loop, so that one text serves b
 other side by hand. What carries out the steps is `drive`.
 """
 
-from collections.abc import Generator
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 
 from cardtrail.protocol.failure import Failure
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -75,3 +76,11 @@ class Renew(Struct, frozen=True, gc=False):
 Step = Request | Wait | Renew
 Flow = Generator[Step, Any, T]
 """Yields steps; returns what the caller wants, or raises InputError or RemoteError."""
+
+
+class Plan(NamedTuple, Generic[S, T]):
+    """How very many things are worked through: a flow for so many each, and how many flows are at work at a time."""
+
+    size: int
+    flow_of: Callable[[list[S]], Flow[T]]
+    ahead: int

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from cardtrail.db import Row, Transaction
+from cardtrail.db import Transaction
 from cardtrail.errors import InputError
 from cardtrail.issuer.due import key_of
 from cardtrail.issuer.lease import check_fence
@@ -36,7 +36,10 @@ MAX_SAMPLE = 65_536
 """Most of what was not understood that is kept as a sample, bytes."""
 MAX_NAME = 200
 """Longest name of a sighting, characters."""
+MAX_SIGHTINGS = 10_000
+"""Most sightings of an issuer; a server that invents names all the time must not fill the disk."""
 
+HOUR = 3_600_000_000
 Key = tuple[str, str]
 """Card id, operation id."""
 
@@ -63,14 +66,14 @@ class Asked(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction takes in. `now` is wall-clock µs.
 
-    `ticket` is from before the questions whose outcome is in `asked`, by card. `heard` is true for a message, and
+    `ticket` is from before the questions whose outcome is in `asked`, by card. `heard` is how many messages came, and
     `mark` its high-water mark. `cursor` is where to read on in the feed, `pulled_at` when its end was asked for.
     `fence` is the reconciler's, whose lease must still hold.
     """
 
     now: int
     observed: Sequence[Observed] = ()
-    heard: bool = False
+    heard: int = 0
     mark: str | None = None
     asked: Mapping[str, Asked] = {}
     ticket: int = 0
@@ -175,10 +178,8 @@ def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
     ]
     tx.each("add_changes", changes)
     tallied = [(issuer_id, tally.day, tally.word, tally.told, count) for tally, count in fold.tallies.items()]
-    if batch.heard:
-        tallied.append((issuer_id, batch.now // DAY, "", "message", 1))
     tx.each("add_tallies", sorted(tallied))
-    tx.each("add_sightings", _sighting_rows(issuer_id, batch))
+    _write_sightings(tx, issuer_id, batch)
 
 
 def _key(each: Taken) -> Key:
@@ -198,7 +199,10 @@ def _wrong_since(each: Taken, card: Card | None) -> int | None:
         return None
     happened = [step.happened_at for step in new if step.happened_at is not None]
     right = [at for at in (outcome.before and outcome.before.learned_at, card and card.checked_at) if at]
-    earliest = min(happened) if happened else max(right) if right else card.known_at if card else known.learned_at
+    if happened:  # not before an answer had confirmed what was there
+        earliest = max(min(happened), (card and card.checked_at) or 0)
+    else:
+        earliest = max(right) if right else card.known_at if card else known.learned_at
     return min(earliest, known.learned_at)
 
 
@@ -212,9 +216,15 @@ def dwelt_in(each: Taken) -> str | None:
     return key_of(knowledge_of(before))
 
 
-def _sighting_rows(issuer_id: str, batch: Batch) -> list[Row]:
+def _write_sightings(tx: Transaction, issuer_id: str, batch: Batch) -> None:
+    """Keep what was not understood at its first sight, as long as there is room for it."""
     named = {(each.kind, each.name[:MAX_NAME]): each.sample[:MAX_SAMPLE] for each in batch.sightings}
-    return [(issuer_id, kind, name, batch.now, sample) for (kind, name), sample in sorted(named.items())]
+    if not named:
+        return
+    row = tx.one("count_sightings", issuer_id=issuer_id)
+    room = max(0, MAX_SIGHTINGS - (row[0] if row else 0))
+    rows = [(issuer_id, kind, name, batch.now, sample) for (kind, name), sample in sorted(named.items())]
+    tx.each("add_sightings", rows[:room])
 
 
 def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, schedule: Schedule) -> None:
@@ -224,7 +234,7 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
         orders.setdefault(known.card_id, []).append(known)
     changed = {card_id for card_id, _ in fold.changed}
     touched = changed | {card_id for card_id, _ in fold.confirmed} | set(batch.asked)
-    told = {observed.operation.card_id for observed in batch.observed if observed.source == "notification"}
+    told = {observed.operation.card_id for observed in batch.observed} - set(batch.asked)
     written = []
     for card_id in sorted(touched):
         card = fold.cards.get(card_id) or Card(card_id=card_id, known_at=batch.now)
@@ -261,6 +271,7 @@ def _write_issuer(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, nu
     count = fold.number + bool(fold.confirmed or batch.asked)
     if batch.heard:
         tx.run("set_heard", issuer_id=issuer_id, number=count, heard_at=batch.now, mark=batch.mark)
+        tx.run("add_heard", issuer_id=issuer_id, hour=batch.now // HOUR, messages=batch.heard)
     elif count > number:
         tx.run("set_number", issuer_id=issuer_id, number=count)
     if batch.cursor is not None:

@@ -1,5 +1,6 @@
 """What a client is told is checked at once, and never shown where it is secret."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,7 +8,17 @@ import pytest
 from joserfc.jwk import ECKey
 
 from cardtrail.errors import InputError
-from cardtrail.issuer.link import MAX_CONCURRENCY, MAX_RATE, MAX_RETRIES, MAX_TIME, MAX_URL, MIN_RATE, Link, link_of
+from cardtrail.issuer.link import (
+    MAX_CONCURRENCY,
+    MAX_RATE,
+    MAX_RETRIES,
+    MAX_TIME,
+    MAX_URL,
+    MIN_RATE,
+    Link,
+    Options,
+    link_of,
+)
 from cardtrail.protocol.token import public_key_of
 
 KEY: ECKey = ECKey.generate_key("P-256")
@@ -111,3 +122,9 @@ def test_a_link_shows_no_secret() -> None:
     link = made(proxy="http://user:secret@proxy:3128", client_pem=b"secret", ca_pem=b"ca")
     assert "secret" not in repr(link)
     assert str(KEY.as_dict(private=True)["d"]) not in repr(link)
+
+
+def test_every_option_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs/client.md").read_text()
+    options = page[page.index("## Options") :]
+    assert [name for name in (*Options.__annotations__, "allow_http") if f"`{name}`" not in options] == []
