@@ -7,7 +7,10 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+BACKGROUND_SECONDS = 1.0
+"""How often it is looked whether the terminal is ours again, while it is somebody else's."""
 
 Press = Callable[[], None]
 
@@ -20,40 +23,64 @@ def has_keys() -> bool:
 @contextmanager
 def listening(keys: Mapping[str, Press], file: int = 0) -> Iterator[None]:
     """Call what belongs to a key for as long as the block lasts; the terminal is then as it was before."""
-    before = termios.tcgetattr(file)
-    loop = asyncio.get_running_loop()
+    keyboard = _Keyboard(keys, file)
     try:
-        _set_up(file)
-        loop.add_signal_handler(signal.SIGCONT, _set_up, file)  # the shell took the terminal back for a while
-        loop.add_reader(file, _read, file, keys)
+        keyboard.open()
         yield
     finally:
-        loop.remove_reader(file)
-        loop.remove_signal_handler(signal.SIGCONT)
-        if _is_ours(file):  # in the background we would be stopped for it, and the shell has put it right long since
-            termios.tcsetattr(file, termios.TCSADRAIN, before)
+        keyboard.close()
 
 
-def _set_up(file: int) -> None:
-    """Have each key at once, and none shown."""
-    if _is_ours(file):
-        tty.setcbreak(file, termios.TCSADRAIN)
+class _Keyboard:
+    """A terminal of which every key is read at once and none is shown, as long as it is ours."""
 
+    def __init__(self, keys: Mapping[str, Press], file: int) -> None:
+        self._keys = keys
+        self._file = file
+        self._before = termios.tcgetattr(file)
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.TimerHandle | None = None
 
-def _read(file: int, keys: Mapping[str, Press]) -> None:
-    if not _is_ours(file):  # sent to the background: what is typed is meant for another
-        return
-    try:
-        typed = os.read(file, 1024)
-    except OSError:  # the terminal has gone
-        typed = b""
-    if not typed:
-        asyncio.get_running_loop().remove_reader(file)
-        return
-    # More than one at once is an arrow key, or a text that was pasted.
-    press = keys.get(typed.decode("latin-1").lower())
-    if press is not None:
-        press()
+    def open(self) -> None:
+        self._loop.add_signal_handler(signal.SIGCONT, self._take)  # a shell that stopped us has had the terminal
+        self._take()
+
+    def close(self) -> None:
+        self._leave()
+        self._loop.remove_signal_handler(signal.SIGCONT)
+        if _is_ours(self._file):  # elsewhere we would be stopped for it, and the shell has put it right long since
+            with suppress(termios.error):  # it has gone
+                termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)
+
+    def _take(self) -> None:
+        """Begin to read, now or when we are in the foreground again."""
+        self._leave()
+        if _is_ours(self._file):
+            tty.setcbreak(self._file, termios.TCSADRAIN)
+            self._loop.add_reader(self._file, self._read)
+        else:
+            self._waiting = self._loop.call_later(BACKGROUND_SECONDS, self._take)
+
+    def _leave(self) -> None:
+        self._loop.remove_reader(self._file)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _read(self) -> None:
+        if not _is_ours(self._file):  # what is typed is meant for another
+            self._take()
+            return
+        try:
+            typed = os.read(self._file, 1_024)
+        except OSError:  # the terminal has gone
+            typed = b""
+        if not typed:
+            self._leave()
+            return
+        # More than one at once is an arrow key, or a text that was pasted.
+        press = self._keys.get(typed.decode("latin-1").lower())
+        if press is not None:
+            press()
 
 
 def _is_ours(file: int) -> bool:

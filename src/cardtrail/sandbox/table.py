@@ -75,36 +75,33 @@ def _bar_of(sight: Sight) -> ProgressBar:
 
 
 def footer_of(books: Books, wrong: int, width: int) -> list[Text]:
-    """Return a line about what comes in, and one about what is put right; `wrong` cards differ now.
+    """Return how the receiver, the wire before it and the mirror behind it are; `wrong` cards differ now.
 
-    The receiver's address stands in it where `width` characters have room.
+    The receiver's address stands there where `width` characters have room.
     """
-    return [_coming_in(books, width), _put_right(books, wrong)]
+    return [_receiver(books, width), _wire(books), _mirror(books, wrong)]
 
 
-def _coming_in(books: Books, width: int) -> Text:
+def _receiver(books: Books, width: int) -> Text:
     state = Text("receiver up", "green") if books.is_up else Text("receiver stopped", _ATTENTION)
     address = f" at {books.url}" if books.is_up else ""
     waits = f" · oldest {books.oldest:.0f} s" if books.pending else ""
-    dropping = f"dropping {_part(books.share)}" if books.share else "dropping off"
-    tail = Text.assemble(
-        f" · {books.taken} taken", (f" · {books.pending} pending{waits}", _ATTENTION if waits else ""), " · ",
-        (dropping, _WRONG if books.share else ""), f", {books.thrown} thrown away" if books.thrown else "",
-    )  # fmt: skip
+    pending = (f" · {books.pending} pending{waits}", _ATTENTION if waits else "")
+    tail = Text.assemble(f" · {books.taken} taken", pending)
     whole = Text.assemble(state, address, tail)
     return whole if len(whole) <= width else Text.assemble(state, tail)
 
 
-def _put_right(books: Books, wrong: int) -> Text:
+def _wire(books: Books) -> Text:
+    part = "all" if books.share == 1 else f"{books.share:.0%}"
+    state = (f"dropping {part}", _WRONG) if books.share else "dropping off"
+    return Text.assemble(state, f" · {books.thrown} thrown away")
+
+
+def _mirror(books: Books, wrong: int) -> Text:
+    state = (f"{wrong} card{'s' * (wrong > 1)} wrong", _WRONG) if wrong else ("no card wrong", "green")
     pulled = "not pulled yet" if books.pulled is None else f"last pull {books.pulled:.0f} s ago"
-    return Text.assemble(
-        "mirror: ", (f"{wrong} cards wrong" if wrong else "no card wrong", _WRONG if wrong else "green"),
-        f" · {books.repaired} repaired · {pulled}, one every {PULL_SECONDS} s",
-    )  # fmt: skip
-
-
-def _part(share: float) -> str:
-    return "all" if share == 1 else f"{share:.0%}"
+    return Text.assemble("mirror: ", state, f" · {books.repaired} repaired · {pulled}, one every {PULL_SECONDS} s")
 
 
 def keys_of(books: Books) -> Text:

@@ -1,107 +1,152 @@
-"""The pretend bank: its endpoint in run after run, its receiver that is stopped and started, what waits for it."""
+"""The pretend bank: its switches, its mirror, and what there is to see of both."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+import time
 from pathlib import Path
 
-from cardtrail.core.schedule import probe_after
-from cardtrail.platform.app import Platform
-from cardtrail.platform.audit import list_audit
-from cardtrail.platform.endpoint import EndpointState, Signing
-from cardtrail.platform.ledger import Ledger
-from cardtrail.platform.settings import steps_of
+import msgspec
+import pytest
+
+from cardtrail.errors import InputError
+from cardtrail.issuer.standing import Observed
+from cardtrail.issuer.take import Batch
+from cardtrail.protocol.reading import operation_of
 from cardtrail.sandbox.admit import ISSUER_ID
-from cardtrail.sandbox.bank import ENDPOINT_ID, STEPS, Bank, Books, subscribe
-from cardtrail.sandbox.folder import Folder
-from cardtrail.sandbox.receiver import Inbox, Receiver
-from cardtrail.sandbox.run import settings_of
+from cardtrail.sandbox.bank import Books
+from tests.banking import banking
+from tests.signed import operation
 
-NEAR, FAR = "http://127.0.0.1:1", "http://127.0.0.1:2"
-SOON = 8_000_000
-"""How long a receiver that is back may go unnoticed, µs."""
+REQUESTED, READY = operation(stage="CARD_PROD_REQUESTED", sequence=1), operation(stage="CARD_PROD_READY", sequence=3)
 
 
-@asynccontextmanager
-async def platform_in(path: Path) -> AsyncIterator[Platform]:
-    platform = Platform(settings_of(Folder(path), 0))
-    try:
-        yield platform
-    finally:
-        platform.db.close()
-
-
-def test_a_second_run_moves_the_endpoint_and_changes_the_secret(tmp_path: Path) -> None:
-    async def play() -> None:
-        async with platform_in(tmp_path) as platform:
-            first = await subscribe(platform.endpoints, NEAR)
-            second = await subscribe(platform.endpoints, FAR)
-            [endpoint] = await platform.endpoints.list_all(ISSUER_ID)
-            assert (endpoint.endpoint_id, endpoint.config.url) == (ENDPOINT_ID, FAR)
-            _, secrets = await platform.endpoints.find_with_secrets(ISSUER_ID, ENDPOINT_ID)
-            assert secrets.valid(0) == (second,)
-            assert first != second
-
-    asyncio.run(play())
-
-
-def test_an_endpoint_that_was_disabled_or_signs_otherwise_is_put_right(tmp_path: Path) -> None:
-    async def play() -> None:
-        async with platform_in(tmp_path) as platform:
-            await subscribe(platform.endpoints, NEAR)
-            await platform.endpoints.rotate_secret(ISSUER_ID, ENDPOINT_ID, "operator:ada", signing=Signing.V1A)
-            await platform.endpoints.disable(ISSUER_ID, ENDPOINT_ID, "tried out", "operator:ada")
-            secret = await subscribe(platform.endpoints, NEAR)
-            endpoint = await platform.endpoints.find(ISSUER_ID, ENDPOINT_ID)
-            assert (endpoint.state, endpoint.config.signing) == (EndpointState.ENABLED, Signing.V1)
-            assert secret.startswith("whsec_")
-            assert "endpoint.enable" in {line.action for line in await list_audit(platform.db)}
-
-    asyncio.run(play())
-
-
-def test_a_receiver_that_is_back_is_noticed_soon_however_long_it_was_away() -> None:
-    first = steps_of(STEPS)[0]
-    assert max(probe_after(failures, 0.999, first) for failures in range(10_000)) < SOON
-
-
-def test_a_notification_outlives_more_failures_than_it_takes_to_open_the_circuit() -> None:
-    assert len(steps_of(STEPS)) > 10
-
-
-class Said:
-    """Hears what a person is told, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self._told: asyncio.Queue[str] = asyncio.Queue()
-
-    def say(self, text: str) -> None:
-        self._told.put_nowait(text)
-
-    async def next(self) -> str:
-        return await asyncio.wait_for(self._told.get(), 20)
+# ── the receiver ──
 
 
 def test_each_toggle_stops_or_starts_the_receiver_and_says_so(tmp_path: Path) -> None:
     async def play() -> None:
-        said = Said()
-        async with platform_in(tmp_path) as platform:
-            with closing(Receiver(ISSUER_ID)) as receiver:
-                secret = await subscribe(platform.endpoints, receiver.url)
-                bank = Bank(receiver, Inbox(secret, lambda _: None), Ledger(platform.db), said.say)
-                async with bank.open():
-                    assert await bank.look() == Books(
-                        url=receiver.url, is_up=True, notifications=0, pending=0, oldest=0.0, known={}
-                    )
-                    bank.toggle()
-                    assert "has stopped" in await said.next()
-                    assert not (await bank.look()).is_up
-                    bank.toggle()
-                    assert "is up again" in await said.next()
-                    assert receiver.is_up
-                    bank.toggle()
-                    bank.toggle()  # before anyone could act on the first
-                    assert receiver.is_up
-                assert not receiver.is_up
+        async with banking(tmp_path) as told:
+            bank = told.bank
+            assert await bank.look() == Books(url=bank.server.url, is_up=True)
+            bank.toggle_receiver()
+            assert "has stopped" in await told.said()
+            assert not (await bank.look()).is_up
+            bank.toggle_receiver()
+            assert "is up again" in await told.said()
+            assert bank.server.is_up
+            bank.toggle_receiver()
+            bank.toggle_receiver()  # before anyone could act on the first
+            assert bank.server.is_up
+        assert not bank.server.is_up
+        assert told.silent
+
+    asyncio.run(play())
+
+
+def test_a_switch_has_been_thrown_when_the_call_returns_and_twice_is_once(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with banking(tmp_path) as told:
+            for up in (True, False, False, True):
+                await told.bank.switch_receiver(up=up)
+                assert told.bank.server.is_up is up
+            assert "has stopped" in await told.said()
+            assert "is up again" in await told.said()
+            assert told.silent
+
+    asyncio.run(play())
+
+
+# ── dropping ──
+
+
+def test_what_is_dropped_is_believed_to_have_arrived_and_is_not_in_the_mirror(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with banking(tmp_path) as told:
+            assert await told.notify(REQUESTED) == 204
+            told.bank.toggle_drop()
+            assert (await told.said()).startswith("All notifications are thrown away")
+            assert await told.notify(READY) == 204
+            assert await told.stages() == ["CARD_PROD_REQUESTED"]
+            books = await told.bank.look()
+            assert (books.taken, books.share, books.thrown) == (1, 1.0, 1)
+            told.bank.toggle_drop()
+            assert await told.said() == "Notifications arrive again; 1 were thrown away."
+            assert await told.notify(READY) == 204
+            assert await told.stages() == ["CARD_PROD_READY"]
+
+    asyncio.run(play())
+
+
+def test_a_share_is_said_as_a_part_and_to_drop_nothing_twice_is_not_worth_a_word(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with banking(tmp_path) as told:
+            told.bank.drop(0.3)
+            assert (await told.said()).startswith("30% of the notifications are thrown away")
+            told.bank.toggle_drop()
+            assert (await told.said()).startswith("Notifications arrive again")
+            told.bank.drop(0)
+            assert told.silent
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), float("inf")])
+def test_a_share_that_is_none_is_refused(tmp_path: Path, share: float) -> None:
+    async def play() -> None:
+        async with banking(tmp_path) as told:
+            with pytest.raises(InputError, match="share"):
+                told.bank.drop(share)
+            assert (await told.bank.look()).share == 0
+            assert told.silent
+
+    asyncio.run(play())
+
+
+# ── the mirror ──
+
+
+def test_only_what_is_signed_gets_into_the_mirror(tmp_path: Path) -> None:
+    paths = [tmp_path / "one", tmp_path / "other"]
+    for path in paths:
+        path.mkdir()
+
+    async def play() -> None:
+        async with banking(paths[0]) as one, banking(paths[1]) as other:
+            assert await other.notify(REQUESTED, at=one.bank.server.url) == 401
+            assert await one.stages() == []
+            assert (await one.bank.look()).taken == 0
+
+    asyncio.run(play())
+
+
+def test_what_the_mirror_has_learned_is_told_once_and_what_no_notification_told_counts_as_repaired(
+    tmp_path: Path,
+) -> None:
+    async def play() -> None:
+        async with banking(tmp_path) as told:
+            bank = told.bank
+            await told.notify(REQUESTED)
+            assert [change.source for change in await bank.learned()] == ["notification"]
+            assert await bank.learned() == []
+            ticket = await bank.mirror.ticket(ISSUER_ID)
+            answer = operation_of(msgspec.json.encode(READY))
+            await bank.mirror.apply(ISSUER_ID, [Observed(answer, "answer", bank.mirror.clock(), ticket)])
+            assert [change.stage for change in await bank.learned()] == ["CARD_PROD_READY"]
+            assert (await bank.look()).repaired == 1
+        async with banking(tmp_path) as again:
+            assert await again.bank.learned() == []
+            assert await again.stages() == ["CARD_PROD_READY"]
+
+    asyncio.run(play())
+
+
+def test_it_is_seen_how_long_ago_the_changes_were_read_to_their_end(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with banking(tmp_path) as told:
+            assert (await told.bank.look()).pulled is None
+            now = int(time.time() * 1_000_000)
+            await told.bank.mirror.put(ISSUER_ID, Batch(now=now, cursor="c", pulled_at=now - 60_000_000))
+            pulled = (await told.bank.look()).pulled
+            assert pulled is not None
+            assert 60 <= pulled < 120
 
     asyncio.run(play())

@@ -6,34 +6,32 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cardtrail.errors import SettingError
+from cardtrail.issuer.mirror import Change
 from cardtrail.platform.app import Platform
 from cardtrail.platform.settings import Settings
 from cardtrail.sandbox import run
 from cardtrail.sandbox.admit import admit
 from cardtrail.sandbox.bank import Books
 from cardtrail.sandbox.call import Caller, client
+from cardtrail.sandbox.compare import Row, Sight
 from cardtrail.sandbox.folder import Folder, default_folder, folder_of
-from cardtrail.sandbox.receiver import Known
-from cardtrail.sandbox.tell import Tell
-from cardtrail.sandbox.watch import Sight
+from cardtrail.sandbox.tell import Places, Tell
 
-RECEIVER = "http://127.0.0.1:1"
+PLACES = Places(platform="", receiver="http://127.0.0.1:1", control="http://127.0.0.1:2", control_token="opens")
 
 
 class Heard:
-    """A screen that keeps what is said."""
+    """A view that keeps what is said."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def show(self, sights: Sequence[Sight], changed: Sequence[Sight], books: Books) -> None:
-        raise AssertionError(sights, changed, books)
-
-    def hear(self, known: Known) -> None:
-        raise AssertionError(known)
+    def show(self, rows: Sequence[Row], moved: Sequence[Sight], learned: Sequence[Change], books: Books) -> None:
+        raise AssertionError(rows, moved, learned, books)
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -66,12 +64,13 @@ def test_tokens_are_renewed_in_the_file_and_in_the_curl(tmp_path: Path) -> None:
 async def _tokens_are_renewed(tmp_path: Path) -> None:
     heard, listening = Heard(), run.listen(0)
     root = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    places = msgspec.structs.replace(PLACES, platform=root)
     with folder_of(tmp_path) as folder:
         platform = Platform(Settings(database=folder.database))
         parties = await admit(platform.db)
         async with run._serving(platform, listening), client() as http:
             issuer, producer = (Caller(http, root, party) for party in parties)
-            tell = Tell(folder, root, RECEIVER, issuer, producer, screen=heard)
+            tell = Tell(folder, places, issuer, producer, heard)
             assert await tell.run_once() == 2
             assert await tell.run_once() == 0
             old = issuer.token
@@ -79,7 +78,9 @@ async def _tokens_are_renewed(tmp_path: Path) -> None:
             assert await tell.run_once() == 1
         assert issuer.token != old
         assert f"ACCESS_TOKEN={issuer.token}\n" in folder.env.read_text()
-        assert f"RECEIVER_URL={RECEIVER}\nSANDBOX_PID={os.getpid()}\n" in folder.env.read_text()
+        lines = folder.env.read_text().splitlines()
+        assert {f"RECEIVER_URL={PLACES.receiver}", f"CONTROL_URL={PLACES.control}", "CONTROL_TOKEN=opens"} < set(lines)
+        assert f"SANDBOX_PID={os.getpid()}" in lines
         assert issuer.token in heard.said[-1]
         assert old not in heard.said[-1]
 

@@ -1,0 +1,72 @@
+"""The demo's bank, and a platform that is not running, so that tests themselves notify it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.platform.app import Platform
+from cardtrail.platform.endpoint import PATH
+from cardtrail.platform.ledger import Ledger
+from cardtrail.sandbox.admit import ISSUER_ID
+from cardtrail.sandbox.bank import Bank
+from cardtrail.sandbox.call import client
+from cardtrail.sandbox.folder import Folder
+from cardtrail.sandbox.run import settings_of
+from cardtrail.sandbox.server import Server
+from cardtrail.sandbox.subscribe import subscribe
+from tests.signed import body_of, signed
+
+PATIENCE = 20.0
+"""Longest wait for what a person is told, seconds; only a broken test waits so long."""
+
+
+class Banking:
+    """A bank that listens, its platform, and what a person is told."""
+
+    def __init__(self, platform: Platform, bank: Bank, secret: str, said: "asyncio.Queue[str]") -> None:
+        self.platform = platform
+        self.bank = bank
+        self._secret = secret
+        self._said = said
+
+    async def said(self) -> str:
+        """Wait for the next that a person is told."""
+        return await asyncio.wait_for(self._said.get(), PATIENCE)
+
+    @property
+    def silent(self) -> bool:
+        """Whether a person was told no more."""
+        return self._said.empty()
+
+    async def notify(self, *operations: object, at: str = "") -> int:
+        """Call as the platform does, or with its signature `at` another URL; return the status of the answer."""
+        body = body_of(*operations, mark="mark")
+        headers = signed(body, time.time(), self._secret)
+        url = (at or self.bank.server.url) + PATH.format(issuer_id=ISSUER_ID)
+        async with client() as http:
+            return (await http.post(url).headers(headers).body_bytes(body).build().send()).status
+
+    async def stages(self, card_id: str = "card-1") -> list[Any]:
+        """Return the stages of a card's orders in the mirror, newest order first."""
+        return [held.operation.stage for held in await self.bank.mirror.card(ISSUER_ID, card_id)]
+
+
+@asynccontextmanager
+async def banking(path: Path, seed: int = 1) -> AsyncIterator[Banking]:
+    """Open a bank in a folder, and close it at the end."""
+    folder = Folder(path)
+    said = asyncio.Queue[str]()
+    with closing(Server()) as server:
+        platform = Platform(settings_of(folder, 0))
+        try:
+            secret = await subscribe(platform.endpoints, server.url)
+            async with AsyncMirror.open(folder.mirror) as mirror:
+                bank = Bank(server, mirror, secret, Ledger(platform.db), seed=seed, say=said.put_nowait)
+                async with bank.open():
+                    yield Banking(platform, bank, secret, said)
+        finally:
+            platform.db.close()
