@@ -1,6 +1,7 @@
 """Both clients against the real platform, and against peers, proxies and certificates of every kind."""
 
 import asyncio
+import json
 import ssl
 import subprocess
 import sys
@@ -39,6 +40,9 @@ from tests.events import event
 from tests.parties import KID
 from tests.peer import PATIENCE, TOKENS, Asked, Line, Proxy, listening, talking
 from tests.serving import ISSUER, STRICT_ISSUER, Service, key_of
+from tests.strict.running import strict_on_thread
+from tests.strict.server import Options
+from tests.strict.trouble import Troubles
 
 SHORT = 0.2
 """A time-out that a test waits for, seconds."""
@@ -175,6 +179,44 @@ def test_a_party_that_is_not_known_is_told_once(service: Service, open_client: O
         with pytest.raises(RemoteUnauthorized) as refusal:
             client.ask("card-0001")
         assert refusal.value.error_code == "invalid_grant"
+
+
+# ── a server of the published contract alone ─────────────────────────────────────────────────────────────────
+
+
+def known(answers: dict[str, Any]) -> dict[str, Any]:
+    """What was answered of each card, None where there is no order; other errors stay what they are."""
+    return {
+        card_id: json.loads(found.raw)
+        if isinstance(found, Operation)
+        else None
+        if isinstance(found, NotFound)
+        else found
+        for card_id, found in answers.items()
+    }
+
+
+@pytest.mark.parametrize("unknown", [404, 403, 405])
+def test_a_strict_server_is_asked_card_by_card_however_it_says_that_it_has_no_more(
+    unknown: int, open_client: Open
+) -> None:
+    with strict_on_thread(Options(cards=40, never=0.2, unknown=unknown)) as server:
+        server.advance(100)
+        client = open_client(server.origin, server.issuer_id, key=server.private_pem, kid=server.kid)
+        assert client.features() == Features(feed=False, batch=False)
+        truth = server.truth()
+        answers = dict(client.production_status_many(sorted(truth)))
+        assert known(answers) == truth
+
+
+def test_a_strict_server_in_trouble_is_asked_again_until_all_is_known(open_client: Open) -> None:
+    troubles = Troubles(unavailable_every=11, retry_after=0, gateway_every=7, reset_every=5, torn_every=9)
+    with strict_on_thread(Options(cards=30, troubles=troubles)) as server:
+        server.advance(60)
+        client = open_client(server.origin, server.issuer_id, key=server.private_pem, kid=server.kid, retries=10)
+        truth = server.truth()
+        answers = dict(client.production_status_many(truth))
+        assert known(answers) == truth
 
 
 # ── certificates ─────────────────────────────────────────────────────────────────────────────────────────────
