@@ -11,7 +11,6 @@ from cardtrail.core.order import Order, project
 from cardtrail.protocol.codec import decode_event, event_of, instant
 from cardtrail.sandbox.feed import encrypted_nothing
 from cardtrail.sandbox.story import Ordered, Story, events_of
-from cardtrail.sandbox.watch import WHOLE_WAY, sight_of
 
 ORDER = Ordered("DEMO-BANK1", "card-1", "op-0123456789abcdef0123456789abcdef")
 BEGIN = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -57,12 +56,3 @@ def test_the_same_seed_tells_the_same_story() -> None:
 def test_no_two_orders_share_a_letter() -> None:
     other = Ordered(ORDER.issuer_id, ORDER.card_id, "op-fedcba9876543210fedcba9876543210")
     assert other.tracking_number != ORDER.tracking_number
-
-
-def test_a_card_that_has_arrived_has_gone_the_whole_way() -> None:
-    operation = {
-        "cardId": "card-1", "operationId": "op-1", "cardtrail": {"sequence": 9},
-        "details": {"status": "CARD_SHIPPED", "shipment": {"status": "Delivered", "message": "Delivered"}},
-    }  # fmt: skip
-    sight = sight_of(operation, 0.0)
-    assert (sight.steps, sight.remark) == (WHOLE_WAY, "Delivered")
