@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from cardtrail import __version__
-from cardtrail.issuer import flows
+from cardtrail.issuer import flows, ledger, ordering
 from cardtrail.issuer.answers import Features, Notifications, NotOrdered, Ordered, Page, Replayed
+from cardtrail.issuer.check import Moment
 from cardtrail.issuer.drive import AsyncDriver, Driver
-from cardtrail.issuer.flows import Answered, Moment
+from cardtrail.issuer.flows import Answered
 from cardtrail.issuer.link import Options, link_of
 from cardtrail.issuer.send import AsyncSender, Sender
 from cardtrail.issuer.session import Session
@@ -30,8 +31,8 @@ class AsyncClient:
     as PEM, as JWK or as it was read, `kid` its name at the server. `allow_http` lets it speak without TLS to others
     than this machine. Raises InputError naming the argument that is wrong.
 
-    Every method raises InputError for what it was given, and RemoteError for what the other side did or did not do;
-    an error that may pass has been tried again before, where that could do no harm.
+    It belongs to one event loop. Every method raises InputError for what it was given, and RemoteError for what the
+    other side did or did not do; what may pass has been tried again before that, where it could do no harm.
     """
 
     def __init__(
@@ -113,11 +114,11 @@ class AsyncClient:
         With an `issuerRequestId` in it the call may be repeated freely, and is. Raises RemoteConflict if that id was
         used with other content.
         """
-        return await self._driver.run(flows.order_card(self._session, card_id, order))
+        return await self._driver.run(ordering.order_card(self._session, card_id, order))
 
     async def order_cards(self, orders: Sequence[Mapping[str, Any]]) -> list[Ordered | NotOrdered]:
         """Order 1 to 1,000 cards, each order with its `cardId`; return one result for each, at its place."""
-        return await self._driver.run(flows.order_cards(self._session, orders))
+        return await self._driver.run(ordering.order_cards(self._session, orders))
 
     async def notifications(  # noqa: PLR0913 -- all that a selection can be made of
         self, *, state: str | None = None, since: Moment | None = None, until: Moment | None = None,
@@ -127,10 +128,10 @@ class AsyncClient:
 
         Times are `datetime` with a zone, or µs UTC.
         """
-        selection = flows.selection_of(
+        selection = ledger.selection_of(
             state=state, since=since, until=until, card_id=card_id, endpoint_id=endpoint_id, after=after
         )
-        return await self._driver.run(flows.notifications(self._session, selection, limit))
+        return await self._driver.run(ledger.notifications(self._session, selection, limit))
 
     async def replay(  # noqa: PLR0913 -- all that a selection can be made of
         self, *, notification_ids: Sequence[str] | None = None, state: str | None = None,
@@ -142,12 +143,12 @@ class AsyncClient:
 
         The newest of each order goes out, or with `exact` what is stored. `dry_run` only counts. Raises NotOffered.
         """
-        selection = flows.selection_of(
+        selection = ledger.selection_of(
             state=state, since=since, until=until, card_id=card_id, endpoint_id=endpoint_id,
             notificationIds=notification_ids, neverAttempted=never_attempted or None, exact=exact or None,
             dryRun=dry_run or None,
         )  # fmt: skip
-        return await self._driver.run(flows.replay(self._session, selection))
+        return await self._driver.run(ledger.replay(self._session, selection))
 
 
 class Client:
@@ -212,21 +213,21 @@ class Client:
 
     def order_card(self, card_id: str, order: Mapping[str, Any]) -> Ordered:
         """As `AsyncClient.order_card`."""
-        return self._driver.run(flows.order_card(self._session, card_id, order))
+        return self._driver.run(ordering.order_card(self._session, card_id, order))
 
     def order_cards(self, orders: Sequence[Mapping[str, Any]]) -> list[Ordered | NotOrdered]:
         """As `AsyncClient.order_cards`."""
-        return self._driver.run(flows.order_cards(self._session, orders))
+        return self._driver.run(ordering.order_cards(self._session, orders))
 
     def notifications(  # noqa: PLR0913 -- all that a selection can be made of
         self, *, state: str | None = None, since: Moment | None = None, until: Moment | None = None,
         card_id: str | None = None, endpoint_id: str | None = None, after: str | None = None, limit: int = 100,
     ) -> Notifications:  # fmt: skip
         """As `AsyncClient.notifications`."""
-        selection = flows.selection_of(
+        selection = ledger.selection_of(
             state=state, since=since, until=until, card_id=card_id, endpoint_id=endpoint_id, after=after
         )
-        return self._driver.run(flows.notifications(self._session, selection, limit))
+        return self._driver.run(ledger.notifications(self._session, selection, limit))
 
     def replay(  # noqa: PLR0913 -- all that a selection can be made of
         self, *, notification_ids: Sequence[str] | None = None, state: str | None = None,
@@ -235,12 +236,12 @@ class Client:
         never_attempted: bool = False, exact: bool = False, dry_run: bool = False,
     ) -> Replayed:  # fmt: skip
         """As `AsyncClient.replay`."""
-        selection = flows.selection_of(
+        selection = ledger.selection_of(
             state=state, since=since, until=until, card_id=card_id, endpoint_id=endpoint_id,
             notificationIds=notification_ids, neverAttempted=never_attempted or None, exact=exact or None,
             dryRun=dry_run or None,
         )  # fmt: skip
-        return self._driver.run(flows.replay(self._session, selection))
+        return self._driver.run(ledger.replay(self._session, selection))
 
 
 def _wall() -> int:

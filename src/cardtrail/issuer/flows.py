@@ -1,48 +1,45 @@
-"""Every call of the client, as a flow: one text for both clients. Contract sections 1, 8 and 11."""
+"""What the client asks about cards, as flows: one text for both clients. Contract sections 1 and 11.
+
+Orders are in `ordering`, notifications in `ledger`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
 
 from cardtrail.errors import BadAnswer, CardtrailError, InputError, NotOffered, RemoteError, RemoteNotFound
-from cardtrail.issuer.answers import (
-    Features,
-    Notification,
-    Notifications,
-    NotOrdered,
-    Ordered,
-    Replayed,
-    kept,
-    read,
+from cardtrail.issuer.answers import Features
+from cardtrail.issuer.check import (
+    CARD,
+    NO_SUCH_PATH,
+    UNTRIED_PATH,
+    checked_card,
+    extension,
+    is_card,
+    no_card,
+    short_text,
+    understood,
+    within,
 )
 from cardtrail.issuer.refusal import bad_answer
 from cardtrail.issuer.session import Session
 from cardtrail.issuer.steps import Flow, Plan, Request, Response
-from cardtrail.protocol.codec import CARD_ID, MAX_BATCH, instant, timestamp
+from cardtrail.protocol.codec import MAX_BATCH
 from cardtrail.protocol.reading import Envelope, Operation, envelope_of, operation_of, operations_of
 
-T = TypeVar("T")
 MAX_LIMIT = 1_000
-"""Most operations or notifications that a page is asked for."""
+"""Most operations that a page is asked for."""
 MAX_WAIT = 30
 """Longest time that the other side is asked to wait for a change, seconds."""
 MAX_CURSOR = 1_024
 """Longest cursor, characters; ours are shorter."""
-
 BATCHES_AHEAD = 2
 """How many calls for 1,000 cards each are at work at a time: one is answered while the other is read."""
 SINGLES_AHEAD = 2
 """How many calls for one card are begun for each that may be made at once, so that none waits for the order."""
-CARD = "card_id"
-"""How a wrong id is named."""
-_UNTRIED_PATH = frozenset({400, 403, 404, 405, 501})
-"""How servers answer a path that they do not have: a gateway says 403, a router that takes its word for an id 400."""
-_NO_SUCH_PATH = frozenset({404, 405, 501})
 _PROBE = "probe"
 """The id of a card that is asked for to see whether cards can be asked for together."""
 
@@ -72,7 +69,7 @@ def ask(session: Session, card_id: str) -> Flow[bytes | None]:
 def production_status(session: Session, card_id: str) -> Flow[Operation]:
     """Return the operation of the card's latest order. Raises RemoteNotFound and other RemoteErrors."""
     request, response = yield from session.call("GET", _status_url(session, card_id))
-    operations = _understood(request, response, _operations)
+    operations = understood(request, response, _operations)
     if not operations:
         raise _nothing_of(request, response)
     _check_owner(request, response, card_id, operations)
@@ -82,7 +79,7 @@ def production_status(session: Session, card_id: str) -> Flow[Operation]:
 def history(session: Session, card_id: str) -> Flow[list[Operation]]:
     """Return the operations of all orders of the card, newest first. Raises RemoteNotFound and other RemoteErrors."""
     request, response = yield from session.call("GET", f"{_status_url(session, card_id)}?history=true")
-    operations = _understood(request, response, _operations)
+    operations = understood(request, response, _operations)
     _check_owner(request, response, card_id, operations)
     return sorted(operations, key=_age, reverse=True)
 
@@ -96,7 +93,7 @@ def status_or_error(session: Session, card_id: str) -> Flow[Answered]:
 
 
 def _status_url(session: Session, card_id: str) -> str:
-    return f"{session.root}/physicalCards/{_card(card_id)}/productionStatus"
+    return f"{session.root}/physicalCards/{checked_card(card_id)}/productionStatus"
 
 
 def _age(operation: Operation) -> int:
@@ -121,15 +118,15 @@ def ask_many(session: Session, card_ids: Sequence[str]) -> Flow[Envelope]:
 
     Raises NotOffered and other RemoteErrors.
     """
-    return _understood(*(yield from _batch_get(session, card_ids)), envelope_of)
+    return understood(*(yield from _batch_get(session, card_ids)), envelope_of)
 
 
 def _batch_get(session: Session, card_ids: Sequence[str]) -> Flow[tuple[Request, Response]]:
     if not 1 <= len(card_ids) <= MAX_BATCH:
         raise InputError("card_ids", f"1 to {MAX_BATCH} ids")
-    body = msgspec.json.encode({"cardIds": [_card(each) for each in card_ids]})
+    body = msgspec.json.encode({"cardIds": [checked_card(each) for each in card_ids]})
     url = f"{session.root}/physicalCards/productionStatus:batchGet"
-    return (yield from _extension(session.call("POST", url, body), _NO_SUCH_PATH))
+    return (yield from extension(session.call("POST", url, body), NO_SUCH_PATH))
 
 
 def plan_of(session: Session) -> Flow[Plan[str, list[Answered]]]:
@@ -141,19 +138,19 @@ def plan_of(session: Session) -> Flow[Plan[str, list[Answered]]]:
 
 def status_of_each(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
     """Return what is known of 1 to 1,000 cards, or why nothing is, in their order, by one call if it can be."""
-    good = [each for each in card_ids if _is_card(each)]
+    good = [each for each in card_ids if is_card(each)]
     if not good:
-        return [(each, _no_card(CARD)) for each in card_ids]
+        return [(each, no_card(CARD)) for each in card_ids]
     try:
         request, response = yield from _batch_get(session, good)
-        found = _understood(request, response, _by_card)
+        found = understood(request, response, _by_card)
     except NotOffered:  # no more
         session.features.pop("batch", None)
         return (yield from one_by_one(session, card_ids))
     except CardtrailError as error:
-        return [(each, error if _is_card(each) else _no_card(CARD)) for each in card_ids]
+        return [(each, error if is_card(each) else no_card(CARD)) for each in card_ids]
     name = request.correlation_id
-    return [(each, _one_of(found, each, name) if _is_card(each) else _no_card(CARD)) for each in card_ids]
+    return [(each, _one_of(found, each, name) if is_card(each) else no_card(CARD)) for each in card_ids]
 
 
 def one_by_one(session: Session, card_ids: Sequence[str]) -> Flow[list[Answered]]:
@@ -202,7 +199,7 @@ def features(session: Session, *, again: bool = False) -> Flow[Features]:
 def _has(session: Session, name: str, probe: Callable[[Session], Flow[object]]) -> Flow[bool]:
     if name not in session.features:
         try:
-            yield from _extension(probe(session), _UNTRIED_PATH)
+            yield from extension(probe(session), UNTRIED_PATH)
             session.features[name] = True
         except (NotOffered, BadAnswer):
             session.features[name] = False
@@ -214,19 +211,7 @@ def _probe_feed(session: Session) -> Flow[object]:
 
 
 def _probe_batch(session: Session) -> Flow[object]:
-    return _understood(*(yield from _batch_get(session, [_PROBE])), _by_card)
-
-
-def _extension(flow: Flow[T], missing: frozenset[int]) -> Flow[T]:
-    """Run a call of an extension; these statuses mean that there is none. Raises NotOffered."""
-    try:
-        return (yield from flow)
-    except RemoteError as error:
-        if error.status not in missing:
-            raise
-        raise NotOffered(
-            str(error), status=error.status, error_code=error.error_code, correlation_id=error.correlation_id
-        ) from None
+    return understood(*(yield from _batch_get(session, [_PROBE])), _by_card)
 
 
 # ── the feed ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -237,14 +222,14 @@ def changes(session: Session, since: str | None, limit: int, wait: int) -> Flow[
 
     Where there is nothing yet, the other side waits up to `wait` seconds for something.
     """
-    query: dict[str, object] = {"limit": _within("limit", limit, 1, MAX_LIMIT)}
+    query: dict[str, object] = {"limit": within("limit", limit, 1, MAX_LIMIT)}
     if since is not None:
-        query["since"] = _text("since", since, MAX_CURSOR)
-    if _within("wait", wait, 0, MAX_WAIT):
+        query["since"] = short_text("since", since, MAX_CURSOR)
+    if within("wait", wait, 0, MAX_WAIT):
         query["wait"] = wait
     url = f"{session.root}/physicalCards/operations?{urlencode(query)}"
-    request, response = yield from _extension(session.call("GET", url, longer=wait), _NO_SUCH_PATH)
-    return _understood(request, response, _page)
+    request, response = yield from extension(session.call("GET", url, longer=wait), NO_SUCH_PATH)
+    return understood(request, response, _page)
 
 
 def _page(body: bytes) -> Envelope:
@@ -254,149 +239,5 @@ def _page(body: bytes) -> Envelope:
     return page
 
 
-# ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def order_card(session: Session, card_id: str, order: Mapping[str, Any]) -> Flow[Ordered]:
-    """Order a card. Raises RemoteConflict, other RemoteErrors, or InputError.
-
-    It is repeated after what may pass if the order has an `issuerRequestId`, which makes that safe.
-    """
-    url = f"{session.root}/physicalCards/{_card(card_id)}/operations:production"
-    request, response = yield from session.call("POST", url, _encoded("order", order), is_safe=_has_key(order))
-    return _understood(request, response, lambda body: _ordered(body, card_id))
-
-
-def order_cards(session: Session, orders: Sequence[Mapping[str, Any]]) -> Flow[list[Ordered | NotOrdered]]:
-    """Order 1 to 1,000 cards, each order with its `cardId`; each is taken or refused by itself, at its place.
-
-    Raises RemoteError or InputError where all are refused.
-    """
-    if not 1 <= len(orders) <= MAX_BATCH:
-        raise InputError("orders", f"1 to {MAX_BATCH} orders")
-    for place, order in enumerate(orders):
-        _card(order.get("cardId"), f"orders[{place}].cardId")
-    url = f"{session.root}/physicalCards/operations:production"
-    body = _encoded("orders", {"cards": orders})
-    request, response = yield from session.call("POST", url, body, is_safe=all(map(_has_key, orders)))
-    return _understood(request, response, lambda body: _results(body, len(orders)))
-
-
-def _has_key(order: Mapping[str, Any]) -> bool:
-    return bool(order.get("issuerRequestId"))
-
-
-def _encoded(field: str, content: object) -> bytes:
-    try:
-        return msgspec.json.encode(content)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(field, f"it cannot be written as JSON: {type(error).__name__}") from None
-
-
-def _ordered(body: bytes, card_id: str) -> Ordered:
-    members = msgspec.json.decode(body)
-    return kept({"cardId": card_id} | members if isinstance(members, dict) else members, Ordered)
-
-
-class _Results(Struct):
-    results: list[dict[str, Any]]
-
-
-def _results(body: bytes, expected: int) -> list[Ordered | NotOrdered]:
-    results = msgspec.json.decode(body, type=_Results).results
-    if len(results) != expected:
-        raise InputError("results", f"{expected} expected, {len(results)} came")
-    return [kept(each, Ordered) if "operationId" in each else kept(each, NotOrdered) for each in results]
-
-
-# ── notifications ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Ledger(Struct):
-    notifications: list[dict[str, Any]]
-    next: str | None = None
-
-
-Moment = datetime | int
-"""A time with its zone, or µs UTC."""
-
-
-def notifications(session: Session, selection: Mapping[str, object], limit: int) -> Flow[Notifications]:
-    """Return a page of what was sent and what was not, oldest first. Raises NotOffered and other RemoteErrors."""
-    query = {"limit": _within("limit", limit, 1, MAX_LIMIT), **selection}
-    url = f"{session.root}/notifications?{urlencode(query)}"
-    request, response = yield from _extension(session.call("GET", url), _NO_SUCH_PATH)
-    return _understood(request, response, _ledger)
-
-
-def replay(session: Session, selection: Mapping[str, object]) -> Flow[Replayed]:
-    """Have notifications sent again. Raises NotOffered and other RemoteErrors."""
-    url = f"{session.root}/notifications:replay"
-    call = session.call("POST", url, _encoded("replay", selection), is_safe=selection.get("dryRun") is True)
-    request, response = yield from _extension(call, _NO_SUCH_PATH)
-    return _understood(request, response, lambda body: read(body, Replayed))
-
-
-def selection_of(
-    *, state: str | None = None, since: Moment | None = None, until: Moment | None = None,
-    card_id: str | None = None, endpoint_id: str | None = None, **more: object,
-) -> dict[str, object]:  # fmt: skip
-    """Return which notifications are meant, in the wire's words. Raises InputError."""
-    selection = {
-        "state": None if state is None else state.upper(),
-        "since": None if since is None else _moment("since", since),
-        "until": None if until is None else _moment("until", until),
-        "cardId": None if card_id is None else _card(card_id),
-        "endpointId": endpoint_id, **more,
-    }  # fmt: skip
-    return {name: value for name, value in selection.items() if value is not None}
-
-
-def _ledger(body: bytes) -> Notifications:
-    found = msgspec.json.decode(body, type=_Ledger)
-    return Notifications(tuple([kept(each, Notification) for each in found.notifications]), found.next)
-
-
-# ── what is sent, and what came ──────────────────────────────────────────────────────────────────────────────
-
-
 def _operations(body: bytes) -> list[Operation]:
     return operations_of(envelope_of(body).elements)
-
-
-def _understood(request: Request, response: Response, read_body: Callable[[bytes], T]) -> T:
-    """Return what a success says. Raises BadAnswer."""
-    try:
-        return read_body(response.body)
-    except (InputError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise bad_answer(request, response, f"it is not as the contract says: {error}") from None
-
-
-def _card(card_id: object, field: str = CARD) -> str:
-    if not isinstance(card_id, str) or not CARD_ID.fullmatch(card_id):
-        raise _no_card(field)
-    return card_id
-
-
-def _is_card(card_id: object) -> bool:
-    return isinstance(card_id, str) and CARD_ID.fullmatch(card_id) is not None
-
-
-def _no_card(field: str) -> InputError:
-    return InputError(field, "1 to 48 of A-Z a-z 0-9 _ -")
-
-
-def _within(field: str, number: int, least: int, most: int) -> int:
-    if not least <= number <= most:
-        raise InputError(field, f"{least} to {most}", "FIELD_INVALID_VALUE")
-    return number
-
-
-def _text(field: str, text: str, most: int) -> str:
-    if not 0 < len(text) <= most or not text.isprintable():
-        raise InputError(field, f"1 to {most} printable characters")
-    return text
-
-
-def _moment(field: str, moment: Moment) -> str:
-    return timestamp(moment if isinstance(moment, int) else instant(moment, field))

@@ -18,7 +18,7 @@ from cardtrail.errors import (
     RemoteRefused,
     Unreachable,
 )
-from cardtrail.issuer import flows
+from cardtrail.issuer import flows, ledger, ordering
 from cardtrail.issuer.answers import NotOrdered, Ordered
 from tests.unit.issuer.playing import BASE, ISSUER, Play, Reply, answer, failed
 
@@ -116,8 +116,8 @@ def test_no_card_id_reaches_a_url_that_the_contract_does_not_know(card_id: Any) 
     for flow in (
         flows.ask(play.session, card_id),
         flows.ask_many(play.session, [card_id]),
-        flows.order_card(play.session, card_id, {}),
-        flows.order_cards(play.session, [{"cardId": card_id}]),
+        ordering.order_card(play.session, card_id, {}),
+        ordering.order_cards(play.session, [{"cardId": card_id}]),
     ):
         assert type(play.error(lambda: play.run(flow))) is InputError  # noqa: B023 -- run at once
     assert play.sent == []
@@ -247,7 +247,7 @@ def test_what_is_wrong_with_a_page_is_named(since: str | None, limit: int, wait:
 def test_an_order_is_sent_as_it_was_given() -> None:
     play = Play(answer(202, {"operationId": "op-9", "eta": "soon"}))
     order = {"distributionChannel": "CENTRAL", "issuerRequestId": "r-1", "anything": [1]}
-    taken = play.run(flows.order_card(play.session, CARD, order))
+    taken = play.run(ordering.order_card(play.session, CARD, order))
     assert sent(play) == ("POST", "/physicalCards/card-1/operations:production")
     assert body(play) == order
     assert taken == Ordered(CARD, "op-9", {"eta": "soon"})
@@ -256,7 +256,7 @@ def test_an_order_is_sent_as_it_was_given() -> None:
 def test_an_order_is_repeated_only_if_its_request_id_makes_that_safe() -> None:
     for order, tries in (({"issuerRequestId": "r-1"}, 4), ({"issuerRequestId": ""}, 1), ({}, 1)):
         play = Play(answer(503))
-        assert isinstance(play.error(lambda: play.run(flows.order_card(play.session, CARD, order))), RemoteError)  # noqa: B023 -- run at once
+        assert isinstance(play.error(lambda: play.run(ordering.order_card(play.session, CARD, order))), RemoteError)  # noqa: B023 -- run at once
         assert len(play.sent) == tries
 
 
@@ -264,13 +264,13 @@ def test_several_orders_are_repeated_only_if_that_is_safe_for_each() -> None:
     one, other = {"cardId": "a", "issuerRequestId": "r-1"}, {"cardId": "b"}
     for orders, tries in (([one], 4), ([one, other], 1)):
         play = Play(failed())
-        assert isinstance(play.error(lambda: play.run(flows.order_cards(play.session, orders))), Unreachable)  # noqa: B023 -- run at once
+        assert isinstance(play.error(lambda: play.run(ordering.order_cards(play.session, orders))), Unreachable)  # noqa: B023 -- run at once
         assert len(play.sent) == tries
 
 
 def test_a_conflict_is_one() -> None:
     play = Play(answer(409, {"errorCode": "CONFLICT"}))
-    assert isinstance(play.error(lambda: play.run(flows.order_card(play.session, CARD, {}))), RemoteConflict)
+    assert isinstance(play.error(lambda: play.run(ordering.order_card(play.session, CARD, {}))), RemoteConflict)
 
 
 def test_each_of_several_orders_is_answered_at_its_place() -> None:
@@ -281,7 +281,7 @@ def test_each_of_several_orders_is_answered_at_its_place() -> None:
     ]
     play = Play(answer(202, {"results": results}))
     orders = [{"cardId": each} for each in "abc"]
-    assert play.run(flows.order_cards(play.session, orders)) == [
+    assert play.run(ordering.order_cards(play.session, orders)) == [
         Ordered("a", "op-1"), NotOrdered("b", "CONFLICT", "no", {"x": 1}), NotOrdered(),
     ]  # fmt: skip
     assert sent(play) == ("POST", "/physicalCards/operations:production")
@@ -291,13 +291,13 @@ def test_each_of_several_orders_is_answered_at_its_place() -> None:
 @pytest.mark.parametrize("results", [[], [{}, {}], 7, [7], [{"operationId": 7, "cardId": "a"}], [{"operationId": "x"}]])
 def test_results_that_do_not_fit_the_orders_are_a_bad_answer(results: object) -> None:
     play = Play(answer(202, {"results": results}))
-    assert isinstance(play.error(lambda: play.run(flows.order_cards(play.session, [{"cardId": "a"}]))), BadAnswer)
+    assert isinstance(play.error(lambda: play.run(ordering.order_cards(play.session, [{"cardId": "a"}]))), BadAnswer)
 
 
 def test_an_order_that_is_no_json_is_named_and_not_quoted() -> None:
     play = Play(answer(202))
     error = play.error(
-        lambda: play.run(flows.order_card(play.session, CARD, {"encryptedData": {"eyJsecret"}, "x": object()}))
+        lambda: play.run(ordering.order_card(play.session, CARD, {"encryptedData": {"eyJsecret"}, "x": object()}))
     )
     assert isinstance(error, InputError)
     assert "secret" not in str(error)
@@ -309,8 +309,8 @@ def test_an_order_that_is_no_json_is_named_and_not_quoted() -> None:
 def test_notifications_are_selected_in_the_wires_words() -> None:
     play = Play(answer(200, {"notifications": [], "next": "n2"}))
     since = datetime(2026, 1, 5, 9, tzinfo=timezone(timedelta(hours=1)))
-    selection = flows.selection_of(state="dead", since=since, until=1_767_600_000_000_000, card_id=CARD, after="n1")
-    page = play.run(flows.notifications(play.session, selection, 10))
+    selection = ledger.selection_of(state="dead", since=since, until=1_767_600_000_000_000, card_id=CARD, after="n1")
+    page = play.run(ledger.notifications(play.session, selection, 10))
     assert (page.notifications, page.next) == ((), "n2")
     method, path = sent(play)
     assert method == "GET"
@@ -325,20 +325,20 @@ def test_notifications_are_typed_and_keep_what_is_not_known() -> None:
              "sequence": 4, "state": "DEAD", "round": 0, "attempts": 17, "createdAt": "2026-01-05T08:00:00.000Z",
              "colour": "red"}  # fmt: skip
     play = Play(answer(200, {"notifications": [entry]}))
-    [found] = play.run(flows.notifications(play.session, {}, 10)).notifications
+    [found] = play.run(ledger.notifications(play.session, {}, 10)).notifications
     assert (found.notification_id, found.attempts, found.unknown) == ("n", 17, {"colour": "red"})
 
 
 def test_a_replay_is_not_repeated_unless_it_only_counts() -> None:
     for selection, tries in (({"state": "DEAD"}, 1), ({"state": "DEAD", "dryRun": True}, 4)):
         play = Play(answer(503))
-        assert isinstance(play.error(lambda: play.run(flows.replay(play.session, selection))), RemoteError)  # noqa: B023 -- run at once
+        assert isinstance(play.error(lambda: play.run(ledger.replay(play.session, selection))), RemoteError)  # noqa: B023 -- run at once
         assert len(play.sent) == tries
 
 
 def test_a_replay_tells_what_came_of_it() -> None:
     play = Play(answer(200, {"matched": 3, "replayed": 2, "pending": 1, "withheld": 0, "more": True}))
-    found = play.run(flows.replay(play.session, flows.selection_of(never_attempted=None, dryRun=True)))
+    found = play.run(ledger.replay(play.session, ledger.selection_of(never_attempted=None, dryRun=True)))
     assert sent(play) == ("POST", "/notifications:replay")
     assert body(play) == {"dryRun": True}
     assert (found.matched, found.replayed, found.pending, found.more) == (3, 2, 1, True)
@@ -346,11 +346,11 @@ def test_a_replay_tells_what_came_of_it() -> None:
 
 def test_a_time_without_a_zone_is_not_guessed_at() -> None:
     with pytest.raises(InputError) as wrong:
-        flows.selection_of(since=datetime(2026, 1, 5, tzinfo=UTC).replace(tzinfo=None))
+        ledger.selection_of(since=datetime(2026, 1, 5, tzinfo=UTC).replace(tzinfo=None))
     assert wrong.value.field == "since"
 
 
 def test_a_server_without_a_ledger_does_not_offer_it() -> None:
     play = Play(answer(404))
-    assert isinstance(play.error(lambda: play.run(flows.notifications(play.session, {}, 10))), NotOffered)
-    assert isinstance(play.error(lambda: play.run(flows.replay(play.session, {}))), NotOffered)
+    assert isinstance(play.error(lambda: play.run(ledger.notifications(play.session, {}, 10))), NotOffered)
+    assert isinstance(play.error(lambda: play.run(ledger.replay(play.session, {}))), NotOffered)
