@@ -10,12 +10,14 @@ import pytest
 from cardtrail.db import Row
 from cardtrail.errors import InputError, NotOffered, RemoteCursorExpired, RemoteError
 from cardtrail.issuer.answers import Features, Page
-from cardtrail.issuer.ask import Heard
+from cardtrail.issuer.ask import Asker, Heard
 from cardtrail.issuer.budget import Limits
 from cardtrail.issuer.expect import Expected, expect
 from cardtrail.issuer.keep import Keeper, Pace
 from cardtrail.issuer.lease import held
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.ration import DayOver, Ration
+from cardtrail.issuer.reconcile import Reconciler
 from cardtrail.issuer.standing import Observed
 from cardtrail.protocol.reading import Envelope, operation_of
 from tests.desk import execute
@@ -230,6 +232,26 @@ def test_an_outage_stops_the_round_and_what_was_not_answered_is_asked_for_again(
 
     asyncio.run(run())
     assert site.rows("SELECT count(*) FROM operation") == [(100,)]
+
+
+def test_one_pass_keeps_to_the_days_calls_too_and_goes_on_the_next_day_where_it_ended(site: Site) -> None:
+    async def sweep() -> Heard:
+        async with site.leased() as fence:
+            asker = Asker(ISSUER, site.platform, site.mirror, fence, many=False)
+            return await Reconciler(asker, ration=Ration(site.mirror, ISSUER, 40)).sweep()
+
+    async def run() -> None:
+        await site.expect(100)
+        for spent in (40, 40, 80, 80):
+            with pytest.raises(DayOver, match="40 calls of this day"):
+                await sweep()
+            assert len(site.platform.asked) == spent
+            site.now += DAY // 2
+        await sweep()
+
+    with pytest.raises(DayOver):
+        asyncio.run(run())
+    assert len(set(site.platform.asked)) == 100
 
 
 # ── with a feed ──

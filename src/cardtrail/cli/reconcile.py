@@ -20,6 +20,7 @@ from cardtrail.issuer.keep import FullSource
 from cardtrail.issuer.learn import learn
 from cardtrail.issuer.lease import held
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.ration import Ration
 from cardtrail.issuer.reconcile import Reconciler
 from cardtrail.issuer.settings import Settings, described, settings_of
 from cardtrail.logs import configure
@@ -58,7 +59,8 @@ async def _reconcile(settings: Settings, *, again: bool, as_json: bool) -> int:
             await learn(mirror, settings.issuer_id)
             failure: CardtrailError | None = None
             with _bar(mirror, settings) as show:
-                work = Reconciler(Asker(settings.issuer_id, source, mirror, fence, many=features.batch), show)
+                ration = Ration(mirror, settings.issuer_id, settings.calls_per_day)
+                work = Reconciler(Asker(settings.issuer_id, source, mirror, fence, many=features.batch), show, ration)
                 try:
                     heard = await _pass(work, features, again=again)
                 except CardtrailError as error:

@@ -92,6 +92,7 @@ class Keeper:
         while True:
             try:
                 async with held(self._mirror.db, self._issuer_id) as fence:
+                    self._budget = None  # whoever had the lease meanwhile may have spent of it
                     while True:
                         worked = await self.run_once(fence)
                         pause = FIRST_PAUSE

@@ -7,6 +7,7 @@ for every open card once. A pass that was killed is gone on with: what it has as
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from math import ceil
 
 import msgspec
 
@@ -15,6 +16,7 @@ from cardtrail.errors import CursorExpired, InputError
 from cardtrail.issuer.ask import MANY, Asker, Heard, Wanted
 from cardtrail.issuer.due import Why
 from cardtrail.issuer.lease import check_fence
+from cardtrail.issuer.ration import Ration
 from cardtrail.issuer.standing import CHANGING, Observed
 from cardtrail.issuer.take import Batch, Sighting, locked
 from cardtrail.protocol.reading import operation_of
@@ -52,8 +54,10 @@ def silent(_heard: Heard, _count: int) -> None:
 class Reconciler:
     """Repairs one issuer's mirror; whoever has one holds the lease."""
 
-    def __init__(self, asker: Asker, progress: Progress = silent) -> None:
+    def __init__(self, asker: Asker, progress: Progress = silent, ration: Ration | None = None) -> None:
+        """`ration` gives out the calls of a day; without one, whoever calls sees to that."""
         self._asker = asker
+        self._ration = ration
         self._issuer_id = asker.issuer_id
         self._mirror = asker.mirror
         self._progress = progress
@@ -63,7 +67,7 @@ class Reconciler:
     async def sweep(self) -> Heard:
         """Ask for every open card once, or go on with a pass that has not ended; return what that came to in all.
 
-        Raises RemoteUnauthorized, RemoteForbidden, Outage, LeaseLost or StoreUnavailable.
+        Raises RemoteUnauthorized, RemoteForbidden, Outage, DayOver, LeaseLost or StoreUnavailable.
         """
         this = await self._begin("sweep")
         done = this.done + await self._ask_all(this, self._open_cards(this)) + await self._ask_doubtful(this)
@@ -93,10 +97,20 @@ class Reconciler:
             await _ended(under_way)
 
     async def _ask(self, this: Pass, cards: list[Wanted]) -> Heard:
-        heard = await self._asker.ask(cards)
+        allowed = await self._allowed(len(cards))
+        heard = await self._asker.ask(cards[:allowed])
         await self._add(this, heard)
         self._progress(heard, heard.asked)
+        if allowed < len(cards):
+            await self._allowed(1)  # there is none, and whoever runs the pass is to hear it
         return heard
+
+    async def _allowed(self, cards: int) -> int:
+        """Return how many cards may be asked for now. Raises DayOver for none."""
+        if self._ration is None:
+            return cards
+        each = MANY if self._asker.many else 1
+        return min(cards, each * await self._ration.take(ceil(cards / each)))
 
     async def _open_cards(self, this: Pass) -> AsyncIterator[list[Wanted]]:
         place: tuple[int, str] = (-1, "")
