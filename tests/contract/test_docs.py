@@ -59,9 +59,9 @@ def test_every_stage_is_in_the_diagram() -> None:
     assert [stage for stage in ProductionStatus if not re.search(rf"--> {stage}\b", drawn)] == []
 
 
-def test_the_readme_shows_ten_stops_that_exist() -> None:
+def test_the_readme_shows_thirteen_stops_that_exist() -> None:
     stops = re.findall(r"^\d+\. \[`([^`]+)`\]\((src/cardtrail/[^)]+)\)", README, re.MULTILINE)
-    assert len(stops) == 10
+    assert len(stops) == 13
     for name, path in stops:
         assert path == f"src/cardtrail/{name}"
         assert Path(DOCS.parent, path).is_file()

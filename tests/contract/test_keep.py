@@ -1,0 +1,327 @@
+"""Keeping a mirror right: what is asked for next, within which budget, and when the feed is read. Both engines."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from cardtrail.db import Row
+from cardtrail.errors import InputError, NotOffered, RemoteCursorExpired, RemoteError
+from cardtrail.issuer.answers import Features, Page
+from cardtrail.issuer.ask import Heard
+from cardtrail.issuer.budget import Limits
+from cardtrail.issuer.expect import Expected, expect
+from cardtrail.issuer.keep import Keeper, Pace
+from cardtrail.issuer.lease import held
+from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.standing import Observed
+from cardtrail.protocol.reading import Envelope, operation_of
+from tests.desk import execute
+
+ISSUER = "BANK000001"
+SECOND = 1_000_000
+HOUR = 3_600 * SECOND
+DAY = 24 * HOUR
+START = 1_793_491_200 * SECOND
+"""2026-11-01T00:00:00Z, a Sunday."""
+
+
+def picture(card_id: str, stage: str = "CARD_PROD_READY", **members: object) -> bytes:
+    return msgspec.json.encode(
+        {
+            "operationId": f"op-{card_id}", "operation": "PRODUCE", "status": "PENDING",
+            "startTime": "2026-11-01T00:00:00.000Z", "cardId": card_id, "details": {"status": stage},
+        } | members
+    )  # fmt: skip
+
+
+class Platform:
+    """What a server says; it has a feed where `pages` has something, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.cards: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.pages: list[Page] | None = None
+        self.since: list[str | None] = []
+        self.batch = False
+        self.down = False
+
+    async def features(self, *, again: bool = False) -> Features:
+        assert not again
+        return Features(feed=self.pages is not None, batch=self.batch)
+
+    async def ask(self, card_id: str) -> bytes | None:
+        self.asked.append(card_id)
+        if self.down:
+            raise RemoteError("no answer", status=503)
+        element = self.cards.get(card_id)
+        return None if element is None else b'{"operations":[%b]}' % element
+
+    async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
+        self.asked.append(f"{len(card_ids)} at once")
+        return Envelope([msgspec.Raw(self.cards[each]) for each in card_ids if each in self.cards])
+
+    async def changes(self, since: str | None = None, *, limit: int = 1_000, wait: int = 0) -> Page:
+        del limit, wait
+        self.since.append(since)
+        if self.pages is None:
+            raise NotOffered("no feed")
+        if since == "expired":
+            raise RemoteCursorExpired("restored", status=410)
+        return self.pages.pop(0) if self.pages else Page([], since or "end", more=False)
+
+
+class Site:
+    """A mirror, a platform and a keeper, at a time that moves only when it is told to."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.now = START
+        self.mirror = AsyncMirror.open(url)
+        self.mirror.clock = lambda: self.now
+        self.platform = Platform()
+        self.done: list[Heard] = []
+
+    def keeper(self, per_second: float = 100.0, per_day: int = 1_000_000, pull_seconds: float = 30.0) -> Keeper:
+        pace = Pace(limits=Limits(per_second=per_second, per_day=per_day), pull_seconds=pull_seconds)
+        return Keeper(ISSUER, self.platform, self.mirror, pace, self.done.append)
+
+    @asynccontextmanager
+    async def leased(self) -> AsyncIterator[int]:
+        async with held(self.mirror.db, ISSUER) as fence:
+            yield fence
+
+    async def expect(self, count: int) -> None:
+        await expect(self.mirror, ISSUER, [Expected(f"card-{number:05d}") for number in range(count)])
+
+    async def hear(self, *elements: bytes, mark: str | None = None) -> None:
+        observed = [Observed(operation_of(each), "notification", self.now) for each in elements]
+        await self.mirror.take(ISSUER, observed, mark=mark, sightings=[])
+
+    def rows(self, text: str) -> list[Row]:
+        return execute(self.url, text)
+
+
+@pytest.fixture
+def site(database_url: str) -> Iterator[Site]:
+    site = Site(database_url)
+    yield site
+    site.mirror.close()
+
+
+# ── without a feed ──
+
+
+def test_the_most_urgent_is_asked_for_first(site: Site) -> None:
+    async def run() -> None:
+        await site.expect(3)
+        await site.hear(picture("doubtful", "CARD_PROD_EXCEPTION"), picture("doubtful", "CARD_PROD_ONGOING"))
+        site.platform.cards["doubtful"] = picture("doubtful", "CARD_PROD_ONGOING")
+        async with site.leased() as fence:
+            await site.keeper(per_second=0.1).run_once(fence)
+
+    asyncio.run(run())
+    assert site.platform.asked[0] == "doubtful"
+    assert site.rows("SELECT doubtful, stage FROM operation") == [(0, "CARD_PROD_ONGOING")]
+
+
+def test_no_more_calls_are_made_in_a_day_than_were_allowed_whatever_restarts(site: Site) -> None:
+    async def run() -> None:
+        await site.expect(300)
+        async with site.leased() as fence:
+            for _ in range(200):
+                await site.keeper(per_second=1_000, per_day=50).run_once(fence)  # a new one: as after a restart
+                site.now += 600 * SECOND
+                if site.now >= START + DAY - 600 * SECOND:
+                    break
+
+    asyncio.run(run())
+    assert 40 <= len(site.platform.asked) <= 50
+    assert site.rows("SELECT due + sweep FROM spent") == [(len(site.platform.asked),)]
+
+
+def test_a_share_of_the_calls_is_always_the_sweeps(site: Site) -> None:
+    async def run() -> None:
+        await site.expect(1_000)
+        for number in range(1_000, 1_400):
+            name = f"card-{number:05d}"
+            await site.hear(picture(name, "CARD_PROD_EXCEPTION"), picture(name, "CARD_PROD_ONGOING"))
+        async with site.leased() as fence:
+            keeper = site.keeper(per_second=10)
+            for _ in range(20):
+                await keeper.run_once(fence)
+                site.now += SECOND
+
+    asyncio.run(run())
+    swept = [card_id for card_id in site.platform.asked if card_id < "card-01000"]
+    assert len(swept) > 0.2 * len(site.platform.asked)
+
+
+def test_what_the_platform_does_not_know_is_kept_as_unknown_and_asked_for_again_later(site: Site) -> None:
+    async def run() -> None:
+        await site.expect(1)
+        site.now += 3 * DAY
+        async with site.leased() as fence:
+            keeper = site.keeper()
+            await keeper.run_once(fence)
+            first = len(site.platform.asked)
+            await keeper.run_once(fence)
+            assert first >= 1
+            site.platform.cards["card-00000"] = picture("card-00000")
+            site.now += 5 * DAY
+            await keeper.run_once(fence)
+
+    asyncio.run(run())
+    assert site.rows("SELECT stage FROM operation") == [("CARD_PROD_READY",)]
+    assert site.rows("SELECT answer, state FROM card") == [("found", "open")]
+
+
+def test_batches_are_used_where_the_server_has_them(site: Site) -> None:
+    site.platform.batch = True
+
+    async def run() -> None:
+        await site.expect(2_500)
+        for number in range(2_500):
+            site.platform.cards[f"card-{number:05d}"] = picture(f"card-{number:05d}")
+        async with site.leased() as fence:
+            keeper = site.keeper()
+            for _ in range(4):
+                await keeper.run_once(fence)
+                site.now += SECOND
+
+    asyncio.run(run())
+    assert set(site.platform.asked) <= {"1000 at once", "500 at once", "2500 at once"}
+    assert site.rows("SELECT count(*) FROM operation") == [(2_500,)]
+
+
+def test_the_bound_is_stated_and_the_longest_unconfirmed_stands_beside_it(site: Site) -> None:
+    async def run() -> None:
+        await site.expect(100)
+        site.now += HOUR
+        async with site.leased() as fence:
+            await site.keeper(per_second=1.0).run_once(fence)
+
+    asyncio.run(run())
+    [(day, stated, worst)] = site.rows("SELECT day, stated, worst FROM bound")
+    assert day == START // DAY
+    limits = Limits(per_second=1.0, per_day=1_000_000)
+    assert stated == round(100 / (limits.average * limits.sweep_share) * SECOND)
+    assert worst == HOUR
+
+
+def test_an_outage_stops_the_round_and_what_was_not_answered_is_asked_for_again(site: Site) -> None:
+    async def run() -> None:
+        await site.expect(100)
+        site.now += 3 * DAY
+        site.platform.down = True
+        async with site.leased() as fence:
+            with pytest.raises(RemoteError, match="calls in a row have failed"):
+                await site.keeper().run_once(fence)
+        assert len(site.platform.asked) < 60
+        site.platform.down = False
+        site.platform.cards |= {f"card-{number:05d}": picture(f"card-{number:05d}") for number in range(100)}
+        async with site.leased() as fence:
+            keeper = site.keeper()
+            for _ in range(50):
+                await keeper.run_once(fence)
+                site.now += 600 * SECOND
+
+    asyncio.run(run())
+    assert site.rows("SELECT count(*) FROM operation") == [(100,)]
+
+
+# ── with a feed ──
+
+
+def page(*elements: bytes, cursor: str, more: bool = False) -> Page:
+    return Page([msgspec.Raw(each) for each in elements], cursor, more)
+
+
+def test_the_feed_is_read_to_its_end_and_on_from_there(site: Site) -> None:
+    site.platform.pages = [page(picture("a"), cursor="1", more=True), page(picture("b"), cursor="2")]
+
+    async def run() -> None:
+        async with site.leased() as fence:
+            await site.keeper().run_once(fence)
+            site.now += HOUR
+            await site.keeper().run_once(fence)
+
+    asyncio.run(run())
+    assert site.platform.since == [None, "1", "2"]
+    assert site.rows("SELECT cursor, pulled_at FROM issuer") == [("2", START + HOUR)]
+    assert site.platform.asked == []
+
+
+def test_the_feed_is_read_at_most_once_an_interval_sooner_with_news_than_without(site: Site) -> None:
+    site.platform.pages = []
+
+    async def pulls_after(keeper: Keeper, fence: int, seconds: float) -> int:
+        site.now += round(seconds * SECOND)
+        await keeper.run_once(fence)
+        return len(site.platform.since)
+
+    async def run() -> list[int]:
+        async with site.leased() as fence:
+            keeper = site.keeper(pull_seconds=30)
+            counts = [await pulls_after(keeper, fence, 0), await pulls_after(keeper, fence, 60)]
+            await site.hear(picture("a"), mark="m1")
+            counts.append(await pulls_after(keeper, fence, 0))
+            await site.hear(picture("b"), mark="m2")
+            counts += [await pulls_after(keeper, fence, 29), await pulls_after(keeper, fence, 2)]
+            return [*counts, await pulls_after(keeper, fence, 299), await pulls_after(keeper, fence, 2)]
+
+    assert asyncio.run(run()) == [1, 1, 2, 2, 3, 3, 4]
+
+
+def test_a_cursor_that_has_expired_leads_to_a_full_pass_over_every_card(site: Site) -> None:
+    async def run() -> None:
+        await site.hear(picture("kept"), picture("lost"), picture("moved"))
+        await site.mirror.db.transact(
+            lambda tx: tx.run("set_cursor", issuer_id=ISSUER, cursor="expired", pulled_at=None)
+        )
+        site.platform.pages = [page(picture("moved", "CARD_PROD_DONE"), cursor="1")]
+        site.platform.cards = {"kept": picture("kept", "CARD_PROD_ONGOING")}
+        async with site.leased() as fence:
+            await site.keeper().run_once(fence)
+
+    asyncio.run(run())
+    assert site.platform.since == ["expired", None]
+    assert sorted(site.platform.asked) == ["kept", "lost"]
+    assert dict(site.rows("SELECT card_id, stage FROM operation")) == {
+        "kept": "CARD_PROD_ONGOING", "lost": "CARD_PROD_READY", "moved": "CARD_PROD_DONE",
+    }  # fmt: skip
+    assert site.rows("SELECT answer FROM card WHERE card_id = 'lost'") == [("unknown",)]
+
+
+def test_a_bad_element_of_the_feed_costs_only_itself(site: Site) -> None:
+    site.platform.pages = [page(b'{"cardId":7}', picture("a"), cursor="1")]
+
+    async def run() -> None:
+        async with site.leased() as fence:
+            await site.keeper().run_once(fence)
+
+    asyncio.run(run())
+    assert site.rows("SELECT card_id FROM operation") == [("a",)]
+    assert site.rows("SELECT kind FROM sighting") == [("element",)]
+    with pytest.raises(InputError):
+        operation_of(b'{"cardId":7}')
+
+
+def test_a_feed_that_is_gone_is_found_out_and_cards_are_asked_for_instead(site: Site) -> None:
+    site.platform.pages = []
+
+    async def run() -> None:
+        await site.expect(1)
+        async with site.leased() as fence:
+            keeper = site.keeper()
+            await keeper.run_once(fence)
+            site.platform.pages = None
+            site.now += 3 * DAY
+            for _ in range(3):
+                await keeper.run_once(fence)
+
+    asyncio.run(run())
+    assert site.platform.asked
+    assert set(site.platform.asked) == {"card-00000"}
