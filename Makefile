@@ -49,7 +49,7 @@ test: venv ## Runs every test, those on a real PostgreSQL included, which the te
 
 check: lint types floors test ## Does all that a change must pass.
 
-demo: venv ## Starts the service with a pretend bank, site and carrier and prints a curl to paste.
+demo: venv ## Starts both sides with a pretend bank, site and carrier and prints a curl to paste.
 	@exec $(BIN)/cardtrail sandbox $(ARGS)
 
 bench: venv ## Measures against bare floors and peers and prints a table of ratios.

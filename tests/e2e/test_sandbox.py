@@ -1,4 +1,4 @@
-"""The demo as a newcomer meets it: a real process, the printed curl, sandbox.env, a receiver that stops, Ctrl-C."""
+"""The demo as a newcomer meets it: a real process, the printed curl, sandbox.env, its switches and keys, Ctrl-C."""
 
 import itertools
 import json
@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import termios
 import threading
 import urllib.error
 import urllib.request
@@ -58,34 +59,32 @@ class Sandbox:
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     @property
-    def bank(self) -> dict[str, Any]:
-        """What the bank's receiver says that it knows."""
-        with _opener.open(self.env["RECEIVER_URL"], timeout=PATIENCE) as answer:
-            told: dict[str, Any] = json.loads(answer.read())
-        return told
-
-    @property
     def newest(self) -> dict[str, int]:
         """The newest sequence of each order in the platform's database."""
-        return dict(self._rows("SELECT operation_id, sequence FROM operation"))
+        return dict(self._rows("cardtrail.db", "SELECT operation_id, sequence FROM operation"))
+
+    @property
+    def mirrored(self) -> dict[str, int]:
+        """The sequence of each order in the bank's mirror."""
+        return dict(self._rows("mirror.db", "SELECT operation_id, sequence FROM operation"))
 
     @property
     def ledger(self) -> dict[str, int]:
         """How many notifications are in which state."""
-        return dict(self._rows("SELECT state, count(*) FROM notification GROUP BY state"))
+        return dict(self._rows("cardtrail.db", "SELECT state, count(*) FROM notification GROUP BY state"))
 
-    def _rows(self, query: str) -> list[Any]:
-        with closing(sqlite3.connect(f"file:{self.data / 'cardtrail.db'}?mode=ro", uri=True)) as database:
+    def _rows(self, name: str, query: str) -> list[Any]:
+        with closing(sqlite3.connect(f"file:{self.data / name}?mode=ro", uri=True)) as database:
             return database.execute(query).fetchall()
 
-    def until_told(self, newest: dict[str, int]) -> dict[str, Any]:
-        """Read on until the bank knows these or newer pictures and nothing waits for it; return what it says."""
-        while True:
-            bank = self.bank
-            known = {order: told["sequence"] for order, told in bank["operations"].items()}
-            is_known = all(known.get(order, 0) >= sequence for order, sequence in newest.items())
-            if is_known and "PENDING" not in self.ledger:
-                return bank
+    def lacks(self, newest: dict[str, int]) -> set[str]:
+        """Return the orders of which the mirror has neither these pictures nor newer ones."""
+        mirrored = self.mirrored
+        return {order for order, sequence in newest.items() if mirrored.get(order, 0) < sequence}
+
+    def until_told(self, newest: dict[str, int]) -> None:
+        """Read on until the mirror has these or newer pictures and nothing waits to be sent."""
+        while self.lacks(newest) or "PENDING" in self.ledger:
             self.until(lambda _: True)
 
     @property
@@ -190,35 +189,37 @@ def test_ctrl_c_ends_it_and_a_second_run_goes_on_with_the_same_folder(tmp_path: 
     assert (tmp_path / "sandbox.log").read_text() == ""
 
 
+def cardtrail(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "cardtrail", *words], capture_output=True, text=True, check=False, timeout=PATIENCE,
+        env=os.environ | {"COLUMNS": "200"},
+    )  # fmt: skip
+
+
 def test_a_receiver_that_was_stopped_for_a_while_is_told_every_newest_picture(tmp_path: Path) -> None:
     with playing(tmp_path) as sandbox:
         assert int(sandbox.env["SANDBOX_PID"]) == sandbox.process.pid
         assert f"kill -USR1 {sandbox.process.pid}" in sandbox.written
-        sandbox.until(lambda line: "bank notified:  DATA_PREPARED" in line)
+        sandbox.until(lambda line: "mirror notified:  DATA_PREPARED" in line)
         sandbox.process.send_signal(signal.SIGUSR1)
         sandbox.until(lambda line: "receiver has stopped" in line)
         with pytest.raises(urllib.error.URLError, match="refused"):
-            _ = sandbox.bank
+            _opener.open(sandbox.env["RECEIVER_URL"], timeout=PATIENCE)
         for _ in range(20):  # cards move on
-            told = sandbox.until(lambda line: "card-demo-" in line)
-            assert "bank notified" not in told
+            sandbox.until(lambda line: "card-demo-" in line)
         assert sandbox.ledger["PENDING"] > 0
         assert sandbox.ledger["SUPERSEDED"] > 0
         missed = sandbox.newest
         sandbox.process.send_signal(signal.SIGUSR1)
         sandbox.until(lambda line: "receiver is up again" in line)
-        bank = sandbox.until_told(missed)
-        assert bank["badSignatures"] == 0
+        sandbox.until_told(missed)
         assert set(sandbox.ledger) == {"DELIVERED", "SUPERSEDED"} | ({"PENDING"} & set(sandbox.ledger))
-        cards = {told["cardId"] for told in bank["operations"].values()}
-        assert cards >= {f"card-demo-{number}" for number in range(1, 7)}
 
 
 def test_what_the_receiver_missed_in_one_run_it_is_told_in_the_next(tmp_path: Path) -> None:
-    switch = [*command(tmp_path)[:-2], "receiver", "stop", "--data", str(tmp_path)]
     with playing(tmp_path) as sandbox:
-        sandbox.until(lambda line: "bank notified" in line)
-        stopped = subprocess.run(switch, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        sandbox.until(lambda line: "mirror notified" in line)
+        stopped = cardtrail("sandbox", "receiver", "stop", "--data", str(tmp_path))
         assert (stopped.returncode, stopped.stdout) == (0, "The bank's receiver has stopped.\n")
         sandbox.until(lambda line: "CARD_PROD_ONGOING" in line)
         before = sandbox.env
@@ -226,14 +227,72 @@ def test_what_the_receiver_missed_in_one_run_it_is_told_in_the_next(tmp_path: Pa
         assert sandbox.written.splitlines()[-1].startswith(GOODBYE)
         assert "Traceback" not in sandbox.written
         missed = sandbox.newest
+        assert sandbox.lacks(missed)
         assert sandbox.ledger["PENDING"] > 0
     with playing(tmp_path) as again:
         assert again.env["RECEIVER_URL"] != before["RECEIVER_URL"]
-        assert again.until_told({})["badSignatures"] == 0
-        known = again.bank["operations"]
-        late = {order: known[order]["sequence"] for order in missed if order in known}
-        assert late
-        assert late == {order: missed[order] for order in late}
+        assert again.env["CONTROL_TOKEN"] != before["CONTROL_TOKEN"]
+        again.until_told(missed)
+
+
+def test_what_is_dropped_is_missing_in_the_mirror_until_it_heals_and_the_drift_report_names_it(tmp_path: Path) -> None:
+    with playing(tmp_path) as sandbox:
+        env = sandbox.env
+        sandbox.until(lambda line: "mirror notified" in line)
+        dropping = cardtrail("sandbox", "drop", "on", "--data", str(tmp_path))
+        assert (dropping.returncode, dropping.stdout) == (
+            0, "Notifications are thrown away from now on; 0 were thrown away until now.\n"
+        )  # fmt: skip
+        while len(lost := sandbox.lacks(sandbox.newest)) < 3:
+            sandbox.until(lambda _: True)
+        sandbox.until_told({})  # for the platform everything has arrived
+        sandbox.until(lambda line: "mirror answered" in line)
+        assert "All notifications are thrown away" in sandbox.written
+        arriving = cardtrail("sandbox", "drop", "off", "--data", str(tmp_path))
+        assert re.fullmatch(r"Notifications arrive again; [1-9]\d* were thrown away until now\.\n", arriving.stdout)
+        sandbox.until_told(sandbox.newest)
+        report = cardtrail(
+            "drift", "--json", "--mirror", env["CARDTRAIL_KIT_MIRROR"], "--issuer-id", env["CARDTRAIL_KIT_ISSUER_ID"]
+        )
+        assert report.returncode == 0, report.stderr
+        assert_names_what_was_lost(json.loads(report.stdout), lost)
+
+
+def assert_names_what_was_lost(report: dict[str, Any], lost: set[str]) -> None:
+    missed = report["missed"]
+    assert {each["operationId"] for each in missed} & lost
+    for each in missed:
+        assert each["before"] != each["after"]
+        assert 0 < each["wrongFor"] < PATIENCE * 1_000_000
+        assert each["wrongFor"] == each["repairedAt"] - each["wrongSince"]
+    assert report["repaired"] == len(missed)
+    assert report["whole"]["missed"] > 0
+
+
+def test_the_printed_drift_report_and_the_kits_own_commands_work_with_what_the_sandbox_tells(tmp_path: Path) -> None:
+    with playing(tmp_path) as sandbox:
+        sandbox.until(lambda line: "mirror notified" in line)
+        [printed] = [line for line in sandbox.written.splitlines() if " drift --mirror " in line]
+        report = subprocess.run(shlex.split(printed), capture_output=True, text=True, check=False, timeout=PATIENCE)
+        assert report.returncode == 0, report.stderr
+        assert "by stage" in report.stdout
+        other = cardtrail("reconcile", "--json", "--mirror", f"sqlite:///{tmp_path / 'other.db'}", *kit_of(sandbox.env))
+        assert other.returncode == 0, other.stderr
+        assert json.loads(other.stdout)["repaired"] >= 6
+        assert (tmp_path / "issuer.pem").stat().st_mode & 0o777 == 0o600
+
+
+def kit_of(env: dict[str, str]) -> list[str]:
+    """Return the options of a kit command that another bank of the same issuer would use."""
+    names = {"--issuer-id": "ISSUER_ID", "--server": "SERVER", "--key-file": "KEY_FILE", "--kid": "KID"}
+    return [word for option, name in names.items() for word in (option, env[f"CARDTRAIL_KIT_{name}"])]
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan"])
+def test_a_share_that_is_none_is_an_error_before_anything_is_asked(tmp_path: Path, share: str) -> None:
+    refused = cardtrail("sandbox", "drop", "on", "--share", share, "--data", str(tmp_path))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "share: more than 0 and at most 1 expected" in refused.stderr
 
 
 def test_it_speaks_to_itself_past_any_proxy_and_refuses_to_share_its_folder(tmp_path: Path) -> None:
@@ -246,26 +305,72 @@ def test_it_speaks_to_itself_past_any_proxy_and_refuses_to_share_its_folder(tmp_
         assert second.stderr == (f"cardtrail: data: a sandbox is running in {tmp_path}; choose another with --data\n")
 
 
-def test_a_terminal_gets_a_live_table(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    with (
-        open(ours, encoding="utf-8", errors="replace", newline="") as output,  # noqa: PTH123 -- a descriptor
-        subprocess.Popen(
-            command(tmp_path, "--port", "0"), stdin=theirs, stdout=theirs, stderr=theirs,
-            env=os.environ | NO_PROXY | {"TERM": "xterm-256color", "COLUMNS": "100"},
-        ) as process,
-    ):  # fmt: skip
-        os.close(theirs)
-        watchdog = threading.Timer(PATIENCE, process.kill)
-        watchdog.start()
+class Terminal:
+    """A sandbox in a terminal of its own; `screen` is what was written so far, without colours and movements."""
+
+    def __init__(self, data: Path) -> None:
+        self.pid, self._ours = pty.fork()
+        if self.pid == 0:
+            environment = os.environ | NO_PROXY | {"TERM": "xterm-256color", "COLUMNS": "100"}
+            os.execve(sys.executable, command(data, "--port", "0"), environment)  # noqa: S606 -- none is wanted
+        self._output = open(self._ours, encoding="utf-8", errors="replace", newline="")  # noqa: PTH123, SIM115 -- a descriptor, closed by `playing_in`
+        self.screen = ""
+
+    def until(self, wanted: str) -> None:
+        """Read on until something new is on the screen, and forget what was there before."""
         written = ""
-        while "receiver up" not in written.partition("card-demo-6")[2]:
-            written += output.read(64)
-        process.send_signal(signal.SIGINT)
-        while GOODBYE not in written:
-            written += output.read(16)
-        assert process.wait(PATIENCE) == 0
+        while wanted not in _plain(written):
+            written += self._output.read(16)
+        self.screen = _plain(written)
+
+    def type(self, key: str) -> None:
+        os.write(self._ours, key.encode())
+
+    @property
+    def mode(self) -> list[Any]:
+        return termios.tcgetattr(self._ours)
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal, read to the end and return the exit code."""
+        os.kill(self.pid, number)
+        self.until(GOODBYE)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def close(self) -> None:
+        self._output.close()
+
+
+def _plain(written: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written)
+
+
+@contextmanager
+def terminal(data: Path) -> Iterator[Terminal]:
+    opened = Terminal(data)
+    watchdog = threading.Timer(PATIENCE, os.kill, (opened.pid, signal.SIGKILL))
+    watchdog.start()
+    try:
+        yield opened
+    finally:
         watchdog.cancel()
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written)
-    assert re.search(r"production +shipment +since +way +bank knows +lag", plain)
-    assert "Traceback" not in written
+        opened.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_terminal_gets_a_live_table_and_keys_and_is_given_back(tmp_path: Path, number: signal.Signals) -> None:
+    with terminal(tmp_path) as shown:
+        before = shown.mode
+        shown.until("d throws notifications away   r stops the receiver")
+        assert re.search(r"card +platform +since +way +mirror +told +wrong", shown.screen)
+        assert "receiver up at http://127.0.0.1:" in shown.screen
+        assert shown.mode[3] & (termios.ICANON | termios.ECHO) == 0
+        shown.type("d")
+        shown.until("dropping all")
+        shown.type("d")
+        shown.until("dropping off")
+        shown.type("r")
+        shown.until("receiver stopped")
+        assert shown.end(number) == 0
+        assert shown.mode == before
+        assert "Traceback" not in shown.screen
+    assert (tmp_path / "sandbox.log").read_text() == ""

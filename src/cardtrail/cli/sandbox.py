@@ -22,14 +22,15 @@ def sandbox(
 ) -> None:
     """Start the platform with a pretend bank, site and carrier, and print a curl to paste.
 
-    Ctrl-C ends it. Its folder also gets sandbox.env, with addresses and tokens for scripts.
+    On a terminal key d throws the bank's notifications away, key r stops its receiver, and Ctrl-C ends it all. Its
+    folder also gets sandbox.env, with addresses and tokens for scripts.
 
     Parameters
     ----------
     port
         Port on 127.0.0.1; 0 is any free one. Default: 8080, or the next that is free.
     data
-        Folder for database, log and sandbox.env. Default: cardtrail-sandbox in your cache folder.
+        Folder for databases, log and sandbox.env. Default: cardtrail-sandbox in your cache folder.
     seed
         Decides what happens to the cards.
     """

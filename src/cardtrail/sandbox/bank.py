@@ -117,7 +117,7 @@ class Bank:
             raise InputError("share", "0 to 1", "FIELD_INVALID_VALUE")
         if share:
             part = "All notifications" if share == ALL else f"{share:.0%} of the notifications"
-            self._say(f"{part} are thrown away from now on; the platform believes that they arrived.")
+            self._say(f"{part} are thrown away; the platform believes that they arrived.")
         elif self._wire.share:
             self._say(f"Notifications arrive again; {self._wire.thrown} were thrown away.")
         self._wire.share = share

@@ -125,15 +125,16 @@ class Tell:
 
     def _switches(self) -> str:
         mine = f" --data {shlex.quote(str(self._folder.path))}" if self._folder.path != default_folder() else ""
-        press = "Press d, or call this in another shell" if self._places.keys else "Call this in another shell"
+        press = "Press d, or call" if self._places.keys else "Call"
+        stop = "Press r, or call" if self._places.keys else "Call"
         return (
-            f"{press}, and notifications are lost:\n\n"
+            f"{press} this in another shell, and notifications are lost:\n\n"
             f"{command()} sandbox drop on{mine}\n\n"
             "The platform believes that they arrived. The bank's mirror is wrong until its\n"
-            f"reconciler asks the platform, here every {PULL_SECONDS} s. What was missed, and for how long:\n\n"
+            f"reconciler asks the platform, here every {PULL_SECONDS} s. What was missed, for how long:\n\n"
             f"{command()} drift --mirror {shlex.quote(self._folder.mirror)} --issuer-id {ISSUER_ID}\n\n"
-            f"{'Press r, or call' if self._places.keys else 'Call'} `kill -USR1 {os.getpid()}`: "
-            "the receiver stops, or starts again; meanwhile\nnotifications wait, and none is lost."
+            f"{stop} `kill -USR1 {os.getpid()}`: the bank's receiver stops, or starts again.\n"
+            "Meanwhile notifications wait, and none is lost."
         )
 
 
