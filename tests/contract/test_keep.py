@@ -271,6 +271,7 @@ def test_the_feed_is_read_to_its_end_and_on_from_there(site: Site) -> None:
             await site.keeper().run_once(fence)
 
     asyncio.run(run())
+    assert site.rows("SELECT stated, worst FROM bound") == [(315 * SECOND, HOUR)]
     assert site.platform.since == [None, "1", "2"]
     assert site.rows("SELECT cursor, pulled_at FROM issuer") == [("2", START + HOUR)]
     assert site.platform.asked == []

@@ -39,6 +39,8 @@ LEARN_EVERY = 3_600 * SECOND
 """How often it is learned how long cards usually stay where they are, µs."""
 BOUND_EVERY = 600 * SECOND
 """How often it is worked out for how long the mirror may be wrong at most, and was, µs: it counts all open cards."""
+SLACK = 15 * SECOND
+"""What a pull itself may take of the bound, µs."""
 URGENT = (Why.DOUBTFUL, Why.OVERDUE, Why.PAST_DUE_DATE, Why.UNHEARD, Why.LAST_LOOK)
 WITH_FEED = (Why.DOUBTFUL, Why.UNHEARD)
 """What is asked for card by card although there is a feed: what the feed says nothing new of."""
@@ -134,7 +136,7 @@ class Keeper:
 
     async def _pull(self, asker: Asker) -> Heard:
         """Read the feed if it is time to. Raises as `Reconciler.pull`."""
-        now, mark = self._mirror.clock(), await self._mark()
+        now, (before, mark) = self._mirror.clock(), await self._heard()
         interval = round(self._pace.pull_seconds * SECOND)
         has_news = mark is not None and mark != self._pulled_mark
         pulled_at = self._pull_at - interval
@@ -147,12 +149,14 @@ class Keeper:
             return Heard()
         self._pull_at, self._pulled_mark = now + interval, mark
         self._done(heard)
-        await self._keep_bound(self._pace.idle_factor * interval, self._mirror.clock() - now)
+        worst = 0 if before is None else self._mirror.clock() - before
+        await self._keep_bound(self._pace.idle_factor * interval + SLACK, worst)
         return heard
 
-    async def _mark(self) -> str | None:
+    async def _heard(self) -> tuple[int | None, str | None]:
+        """Return when the end of the feed was asked for that was reached last, and the newest mark."""
         row = await self._mirror.db.read(lambda tx: tx.one("find_issuer", issuer_id=self._issuer_id))
-        return None if row is None else row[3]
+        return (None, None) if row is None else (row[2], row[3])
 
     # ── by budget ──
 
