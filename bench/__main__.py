@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import machine, notifying, outgoing, sections, taking
+from bench import machine, notifying, outgoing, reconciling, sections, taking
 from bench.child import NotMeasuredError, unwind_on_signals
 from bench.load import need_wrk
 from bench.ours import OURS
@@ -20,7 +20,7 @@ from bench.servers import Ground, Server, Target
 DATA = Path(__file__).with_name(".data")
 SERVED = ("reads", "beside", "ingest", "feed")
 """Tables about servers that all run from the first round to the last."""
-SECTIONS = (*SERVED, "delivery", "latency", "isolation", "notified", "received")
+SECTIONS = (*SERVED, "delivery", "latency", "isolation", "notified", "received", "reconciled")
 FEW = 1_000
 """Orders in the databases of the other tables."""
 
@@ -128,6 +128,8 @@ def _measure_outgoing(tables: Sequence[str], engines: Sequence[str], ground: Gro
         outgoing.notified(engines, ground, measure)
     if "received" in tables:
         taking.received(engines, ground, measure)
+    if "reconciled" in tables:
+        reconciling.reconciled(engines, ground, measure)
 
 
 if __name__ == "__main__":
