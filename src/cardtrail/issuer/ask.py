@@ -17,7 +17,7 @@ from cardtrail.errors import InputError, RemoteError, RemoteForbidden, RemoteUna
 from cardtrail.issuer.answers import Page
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.standing import CHANGING, Observed, Outcome
-from cardtrail.issuer.take import Asked, Batch, Sighting
+from cardtrail.issuer.take import Asked, Batch, Confirmed, Sighting
 from cardtrail.protocol.reading import Envelope, envelope_of, operation_of
 
 MANY = 1_000
@@ -51,11 +51,16 @@ class Source(Protocol):
 
 
 class Wanted(NamedTuple):
-    """A card to be asked for; `digest` is of its last answer, None where that must be read again in any case."""
+    """A card to be asked for; the columns of its table tell what the others mean.
+
+    `digest` is of its last answer, None where that must be read again in any case.
+    """
 
     card_id: str
     asked_no: int = 0
     digest: bytes | None = None
+    asks: int = 0
+    knowledge: bytes = b""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -78,6 +83,8 @@ class _Round:
         self.ticket = ticket
         self.observed: list[Observed] = []
         self.asked: dict[str, Asked] = {}
+        self.same: list[Wanted] = []
+        """Cards whose answer has the bytes of the last one."""
         self.sightings: list[Sighting] = []
         self.calls = 0
         self.failures = 0
@@ -105,7 +112,7 @@ class _Round:
         digest = digest_of(content)
         if digest != wanted.digest:
             return digest
-        self.asked[wanted.card_id] = Asked("found", digest, was_read=False)
+        self.same.append(wanted)
         return None
 
     def _understand(self, wanted: Wanted, elements: Sequence[msgspec.Raw | bytes], digest: bytes, now: int) -> None:
@@ -165,7 +172,8 @@ class Asker:
             outcomes = await self._keep(this)
         changed = {each.operation.card_id for each in outcomes if isinstance(each, CHANGING)}
         answers = [each.answer for each in this.asked.values()]
-        return Heard(this.calls, len(answers), answers.count("unknown"), answers.count("failed"), len(changed))
+        asked = len(answers) + len(this.same)
+        return Heard(this.calls, asked, answers.count("unknown"), answers.count("failed"), len(changed))
 
     async def _one_by_one(self, this: _Round, cards: Sequence[Wanted]) -> None:
         waiting = iter(cards)
@@ -197,9 +205,14 @@ class Asker:
         this.asked |= {each.card_id: Asked("found" if each.card_id in known else missing) for each in cards}
 
     async def _keep(self, this: _Round) -> list[Outcome]:
-        if not this.asked:
+        if not this.asked and not this.same:
             return []
+        now, again = self.mirror.clock(), self.mirror.schedule.again
+        confirmed = [
+            Confirmed(each.card_id, each.digest or b"", each.asks + 1, again(each.knowledge, each.asks + 1, now))
+            for each in this.same
+        ]
         return await self.mirror.put(self.issuer_id, Batch(
-            now=self.mirror.clock(), observed=this.observed, asked=this.asked, ticket=this.ticket,
+            now=now, observed=this.observed, asked=this.asked, confirmed=confirmed, ticket=this.ticket,
             sightings=this.sightings, fence=self.fence,
         ))  # fmt: skip

@@ -3,7 +3,7 @@
 from cardtrail.db import Row, Transaction
 from cardtrail.issuer.dwell import Dwell
 from cardtrail.issuer.mirror import AsyncMirror
-from cardtrail.issuer.schedule import schedule_of
+from cardtrail.issuer.schedule import Schedule
 from cardtrail.issuer.silence import HOUR, WEEK, WEEKS
 
 PLACE = "dwell"
@@ -33,7 +33,7 @@ async def learn(mirror: AsyncMirror, issuer_id: str) -> int:
         if len(changes) < MOST:
             break
     dwell.settle(dwell.patience)
-    mirror.schedule = schedule_of(dwell)
+    mirror.schedule = Schedule(dwell)
     return counted
 
 

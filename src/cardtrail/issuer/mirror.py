@@ -14,7 +14,7 @@ import msgspec
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.issuer.dwell import Dwell
 from cardtrail.issuer.rows import known_of
-from cardtrail.issuer.schedule import schedule_of
+from cardtrail.issuer.schedule import Schedule
 from cardtrail.issuer.standing import FOLDED, Known, Observed, Outcome
 from cardtrail.issuer.store import open_store
 from cardtrail.issuer.take import Batch, Sighting, taking, ticket_of
@@ -94,7 +94,7 @@ class AsyncMirror:
     def __init__(self, db: Database, clock: Clock = wall_clock) -> None:
         self.db = db
         self.clock = clock
-        self.schedule = schedule_of(Dwell())
+        self.schedule = Schedule(Dwell())
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -148,7 +148,7 @@ class Mirror:
     def __init__(self, db: Database, clock: Clock = wall_clock) -> None:
         self.db = db
         self.clock = clock
-        self.schedule = schedule_of(Dwell())
+        self.schedule = Schedule(Dwell())
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -54,7 +54,7 @@ UPDATE issuer SET cursor = :cursor, pulled_at = COALESCE(:pulled_at, pulled_at) 
 -- name: cards
 -- What is known of cards themselves.
 SELECT c.card_id, c.state, c.priority, c.due_at, c.asked_no, c.checked_at, c.asks, c.known_at, c.expected_at, c.answer,
-    c.digest
+    c.digest, c.knowledge
 FROM rows(issuer_id text, card_id text) AS v, card AS c
 WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id;
 
@@ -69,15 +69,24 @@ WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 -- name: put_cards
 -- Keep what is known of cards.
 INSERT INTO card (issuer_id, card_id, state, priority, due_at, asked_no, checked_at, asks, known_at, expected_at,
-    answer, digest)
+    answer, digest, knowledge)
 SELECT v.issuer_id, v.card_id, v.state, v.priority, v.due_at, v.asked_no, v.checked_at, v.asks, v.known_at,
-    v.expected_at, v.answer, v.digest
+    v.expected_at, v.answer, v.digest, v.knowledge
 FROM rows(issuer_id text, card_id text, state text, priority int, due_at bigint, asked_no bigint, checked_at bigint,
-    asks int, known_at bigint, expected_at bigint, answer text, digest bytea) AS v
+    asks int, known_at bigint, expected_at bigint, answer text, digest bytea, knowledge bytea) AS v
 WHERE true
 ON CONFLICT (issuer_id, card_id) DO UPDATE SET
     state = excluded.state, priority = excluded.priority, due_at = excluded.due_at, asked_no = excluded.asked_no,
-    checked_at = excluded.checked_at, asks = excluded.asks, expected_at = excluded.expected_at, answer = excluded.answer, digest = excluded.digest;
+    checked_at = excluded.checked_at, asks = excluded.asks, expected_at = excluded.expected_at,
+    answer = excluded.answer, digest = excluded.digest, knowledge = excluded.knowledge;
+
+-- name: confirm_cards
+-- Cards that were asked for and are as they were, unless something was heard of them meanwhile.
+UPDATE card AS c SET state = v.state, priority = v.priority, due_at = v.due_at, asked_no = v.asked_no,
+    checked_at = v.checked_at, asks = v.asks, answer = 'found'
+FROM rows(issuer_id text, card_id text, digest bytea, state text, priority int, due_at bigint, asked_no bigint,
+    checked_at bigint, asks int) AS v
+WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id AND c.digest = v.digest;
 
 -- name: put_operations
 -- Keep the newest picture of orders.
@@ -154,20 +163,20 @@ SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected',
 
 -- name: sweep_cards
 -- The open cards that were asked for longest ago, a page at a time.
-SELECT card_id, asked_no, digest FROM card
+SELECT card_id, asked_no, digest, asks, knowledge FROM card
 WHERE issuer_id = :issuer_id AND state IN ('expected', 'open')
     AND asked_no < :before AND (asked_no, card_id) > (:after_no, :after_card)
 ORDER BY asked_no, card_id LIMIT :most;
 
 -- name: due_cards
 -- The cards of one priority that are due, longest first.
-SELECT card_id, asked_no, digest FROM card
+SELECT card_id, asked_no, digest, asks, knowledge FROM card
 WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = :priority AND due_at <= :now
 ORDER BY due_at, card_id LIMIT :most;
 
 -- name: unseen_cards
 -- Cards with an order that was not confirmed since a number, a page at a time; for a feed that was read anew.
-SELECT DISTINCT card_id, 0, NULL FROM operation
+SELECT DISTINCT card_id FROM operation
 WHERE issuer_id = :issuer_id AND number < :before AND card_id > :after_card AND operation IN ('PRODUCE', 'STANDALONE_TRACKING')
 ORDER BY card_id LIMIT :most;
 

@@ -128,7 +128,7 @@ class Reconciler:
         rows = await self._mirror.db.read(
             lambda tx: tx.all(name, issuer_id=self._issuer_id, most=min(CHUNK, MANY), **parameters)
         )
-        return [Wanted(card_id, asked_no, digest) for card_id, asked_no, digest in rows]
+        return [Wanted(*row) for row in rows]
 
     # ── with a feed ──
 

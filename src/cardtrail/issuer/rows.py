@@ -25,13 +25,14 @@ class Card(msgspec.Struct, kw_only=True):
     expected_at: int | None = None
     answer: str = ""
     digest: bytes | None = None
+    knowledge: bytes = b""
 
 
 def card_of(row: Row) -> Card:
     """Return the card of a row of `cards`."""
     return Card(
         card_id=row[0], state=row[1], priority=row[2], due_at=row[3], asked_no=row[4], checked_at=row[5], asks=row[6],
-        known_at=row[7], expected_at=row[8], answer=row[9], digest=row[10],
+        known_at=row[7], expected_at=row[8], answer=row[9], digest=row[10], knowledge=bytes(row[11]),
     )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def card_rows(issuer_id: str, cards: Iterable[Card]) -> list[Row]:
     """Return what `put_cards` takes."""
     return [
         (issuer_id, each.card_id, each.state, each.priority, each.due_at, each.asked_no, each.checked_at, each.asks,
-         each.known_at, each.expected_at, each.answer, each.digest)
+         each.known_at, each.expected_at, each.answer, each.digest, each.knowledge)
         for each in cards
     ]  # fmt: skip
 

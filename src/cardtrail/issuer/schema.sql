@@ -21,6 +21,8 @@ CREATE TABLE issuer (
 
 -- A card that the mirror keeps or expects. `priority` and `due_at` say when to ask for it (issuer/due.py);
 -- `asked_no` is the mirror's count when it was asked for last, answered or not; `checked_at` when it was answered.
+-- `digest` is that of an answer that the mirror says, as long as nothing else is heard; `knowledge` is what the plan
+-- was made from, so that a card which is as it was can be planned anew without its orders.
 CREATE TABLE card (
     issuer_id  TEXT NOT NULL,
     card_id    TEXT NOT NULL,
@@ -34,6 +36,7 @@ CREATE TABLE card (
     expected_at BIGINT,
     answer     TEXT NOT NULL DEFAULT '' CHECK (answer IN ('', 'found', 'unknown', 'failed')),
     digest     BYTEA,
+    knowledge  BYTEA NOT NULL,
     PRIMARY KEY (issuer_id, card_id)
 );
 CREATE INDEX card_due ON card (issuer_id, priority, due_at, card_id) WHERE state IN ('expected', 'open');

@@ -7,6 +7,7 @@ written, each kind of row in one statement.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,7 +16,7 @@ from cardtrail.errors import InputError
 from cardtrail.issuer.due import key_of
 from cardtrail.issuer.lease import check_fence
 from cardtrail.issuer.rows import Card, card_of, card_rows, change_row, confirmed_row, known_of, operation_row
-from cardtrail.issuer.schedule import Schedule, knowledge_of
+from cardtrail.issuer.schedule import Plan, Schedule, knowledge_of
 from cardtrail.issuer.standing import (
     CHANGING,
     DAY,
@@ -53,22 +54,27 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """That a card was asked for, and what came: "found", "unknown" (404) or "failed".
-
-    `digest` is of the answer; `was_read` is false where it was that of the last answer, so that it was not decoded.
-    """
+    """That a card was asked for, and what came: "found", "unknown" (404) or "failed"; `digest` is of the answer."""
 
     answer: str
     digest: bytes | None = None
-    was_read: bool = True
+
+
+class Confirmed(NamedTuple):
+    """A card that was asked for and is as it was, by the digest of its answer, and how it is planned from now on."""
+
+    card_id: str
+    digest: bytes
+    asks: int
+    plan: Plan
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction takes in. `now` is wall-clock µs.
 
-    `ticket` is from before the questions whose outcome is in `asked`, by card. `heard` is how many messages came, and
-    `mark` its high-water mark. `cursor` is where to read on in the feed, `pulled_at` when its end was asked for.
-    `fence` is the reconciler's, whose lease must still hold.
+    `ticket` is from before the questions whose outcome is in `asked`, by card, and in `confirmed`. `heard` is how many
+    messages came, and `mark` the newest high-water mark. `cursor` is where to read on in the feed, `pulled_at` when its
+    end was asked for. `fence` is the reconciler's, whose lease must still hold.
     """
 
     now: int
@@ -76,6 +82,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     heard: int = 0
     mark: str | None = None
     asked: Mapping[str, Asked] = {}
+    confirmed: Sequence[Confirmed] = ()
     ticket: int = 0
     cursor: str | None = None
     pulled_at: int | None = None
@@ -243,9 +250,13 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
         _ask(batch, card, orders.get(card_id, ()), fold.overtaken)
         if card_id in changed:
             card.asks = 0
-        schedule(card, [each for each in orders.get(card_id, ()) if each.operation in FOLDED], batch.now)
+        schedule.set(card, [each for each in orders.get(card_id, ()) if each.operation in FOLDED], batch.now)
         written.append(card)
     tx.each("put_cards", card_rows(issuer_id, written))
+    tx.each("confirm_cards", [
+        (issuer_id, each.card_id, each.digest, *each.plan, batch.ticket, batch.now, each.asks)
+        for each in batch.confirmed
+    ])  # fmt: skip
 
 
 def _ask(batch: Batch, card: Card, orders: Sequence[Known], overtaken: Collection[str]) -> None:
@@ -261,14 +272,13 @@ def _ask(batch: Batch, card: Card, orders: Sequence[Known], overtaken: Collectio
     card.asks += 1
     if asked.answer != "failed":
         card.checked_at = batch.now
-        is_said = asked.was_read or card.digest == asked.digest  # what was heard meanwhile has taken the digest away
         is_sure = card.card_id not in overtaken and not any(order.doubtful for order in orders)
-        card.digest = asked.digest if is_said and is_sure else None
+        card.digest = asked.digest if is_sure else None
 
 
 def _write_issuer(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, number: int) -> None:
     """Count on. What was only confirmed counts, too: a question asked before it must not be taken for a later one."""
-    count = fold.number + bool(fold.confirmed or batch.asked)
+    count = fold.number + bool(fold.confirmed or batch.asked or batch.confirmed)
     if batch.heard:
         tx.run("set_heard", issuer_id=issuer_id, number=count, heard_at=batch.now, mark=batch.mark)
         tx.run("add_heard", issuer_id=issuer_id, hour=batch.now // HOUR, messages=batch.heard)

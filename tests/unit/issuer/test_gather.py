@@ -75,7 +75,7 @@ def test_messages_that_wait_share_a_transaction_and_each_gets_its_own_outcomes(h
         expected = [[f"Applied card-{n}-{m}" for m in range(n % 3)] for n in numbers]
         assert await hall.take(*lots) == expected
         assert len(hall.mirror.counts) <= 2
-        [(count,)] = execute(hall.url, "SELECT count FROM tally WHERE told = 'message'")
+        [(count,)] = execute(hall.url, "SELECT sum(messages) FROM heard")
         assert count == 50
 
     play(hall, scene())
