@@ -17,7 +17,7 @@ import msgspec
 
 from cardtrail.core.status import ProductionStatus
 from cardtrail.issuer.dwell import HELD, UNHEARD, Dwell
-from cardtrail.issuer.spread import bucket_of
+from cardtrail.issuer.patience import next_ask
 from cardtrail.issuer.week import HOUR, HOURS
 
 DAY: Final = 24 * HOUR
@@ -103,9 +103,8 @@ def due_of(card: CardKnowledge, now: int, dwell: Dwell) -> Due:
     if card.unknown:
         return Due(asked_at + _doubled(MISSING, card.asks), Why.UNHEARD if key == UNHEARD else Why.OVERDUE)
     stay = dwell.stays.get(key) or dwell.stay(key)
-    known_at = max(changed_at, asked_at)
-    age = stay.week.active(known_at) - stay.week.active(changed_at) if known_at > changed_at else 0
-    at = known_at + stay.wait(known_at // HOUR % HOURS, bucket_of(age))
+    elapsed = asked_at - changed_at if asked_at > changed_at else 0
+    at = changed_at + next_ask(stay.plan(changed_at // HOUR % HOURS), elapsed)
     if card.due_date is not None and not card.shipment and card.stage != _SHIPPED:
         by = end_of(card.due_date)
         if changed_at < by < at and asked_at < by:

@@ -10,14 +10,12 @@ from typing import Final
 
 import msgspec
 
-from cardtrail.issuer.patience import wait_of
-from cardtrail.issuer.spread import AGES, BUCKETS, MOST, Guess, bucket_of, quantile_of, shares_of
+from cardtrail.issuer.patience import FIRST, Plan, plan_of
+from cardtrail.issuer.spread import BUCKETS, MOST, Guess, bucket_of, quantile_of, shares_of
 from cardtrail.issuer.week import HOUR, HOURS, Week
 
 MAX_KEYS: Final = 200
 """Most keys that are kept apart; statuses are open strings, so the rest share one."""
-PATIENCE: Final = 2.0
-"""The expected square of the wrong hours that one call is worth, until the budget has had its say."""
 PRIOR_HOURS: Final = 120
 """How many observations the guess about the hours of the week counts as."""
 OTHER: Final = "*"
@@ -39,9 +37,9 @@ GUESSES: Final[dict[str, tuple[Guess, tuple[float, ...]]]] = {
     "CARD_PROD_ONGOING/": (Guess(12, 72), _WORKDAYS),
     "CARD_PROD_EXCEPTION/": (Guess(24, 120), _WORKDAYS),
     "CARD_PROD_DONE/": (Guess(12, 48), _WORKDAYS),
-    "CARD_PROD_DONE/-": (Guess(240, 1440), _EVERY_DAY),
+    "CARD_PROD_DONE/-": (Guess(48, 240, ends=0.05), _EVERY_DAY),
     "CARD_SHIPPED/": (Guess(12, 72), _CARRIERS),
-    "CARD_SHIPPED/-": (Guess(96, 480), _CARRIERS),
+    "CARD_SHIPPED/-": (Guess(48, 240, ends=0.05), _CARRIERS),
     "CARD_SHIPPED/Pending": (Guess(12, 72), _CARRIERS),
     "CARD_SHIPPED/InfoReceived": (Guess(12, 72), _CARRIERS),
     "CARD_SHIPPED/InTransit": (Guess(24, 120), _CARRIERS),
@@ -74,25 +72,23 @@ class Counted(msgspec.Struct):
 
 
 class Stay:
-    """What is usual for a key, ready for use; waits are worked out when they are first asked for."""
+    """What is usual for a key, ready for use; plans are worked out when they are first asked for."""
 
-    __slots__ = ("_patience", "_waits", "shares", "week")
+    __slots__ = ("_patience", "_plans", "shares", "week")
 
     def __init__(self, guess: Guess, days: tuple[float, ...], counted: Counted, patience: float) -> None:
         each = PRIOR_HOURS / 24 / sum(days)
         self.week = Week([each * days[hour // 24] + count for hour, count in enumerate(counted.hours)])
         self.shares = shares_of(counted.dwells, guess)
         self._patience = patience
-        self._waits: dict[tuple[int, int], int] = {}
+        self._plans: dict[int, Plan] = {}
 
-    def wait(self, hour: int, bucket: int) -> int:
-        """Return how long to leave a card alone, wall µs, known to be right in an hour of the week at such an age."""
-        wait = self._waits.get((hour, bucket))
-        if wait is None:
-            age = (AGES[bucket] + AGES[bucket + 1]) // 2 if 0 < bucket < BUCKETS - 1 else AGES[bucket]
-            wait = wait_of(self.shares, self.week.weights, hour, age, self._patience)
-            self._waits[hour, bucket] = wait
-        return wait
+    def plan(self, hour: int) -> Plan:
+        """Return the plan of asks for a card whose last change was in an hour of the week."""
+        plan = self._plans.get(hour)
+        if plan is None:
+            plan = self._plans[hour] = plan_of(self.shares, self.week.weights, hour, self._patience)
+        return plan
 
     def quantile(self, share: float) -> int:
         """Return the active µs within which a share of all dwells end."""
@@ -104,7 +100,7 @@ class Dwell:
 
     __slots__ = ("_counted", "patience", "stays")
 
-    def __init__(self, counted: dict[str, Counted] | None = None, patience: float = PATIENCE) -> None:
+    def __init__(self, counted: dict[str, Counted] | None = None, patience: float = FIRST) -> None:
         self._counted = counted or {}
         self.settle(patience)
 
@@ -114,14 +110,24 @@ class Dwell:
 
     def learn(self, key: str, since: int, until: int) -> None:
         """Count one dwell: the change that began it was told at `since`, the one that ended it at `until`, µs."""
+        counted = self._counted_for(key)
+        if counted is not None:
+            week = self.stay(key).week
+            counted.dwells[bucket_of(max(0, week.active(until) - week.active(since)))] += 1
+            counted.hours[until // HOUR % HOURS] += 1
+
+    def learn_silent(self, key: str) -> None:
+        """Count a dwell that has not ended for so long that nobody asks any more."""
+        counted = self._counted_for(key)
+        if counted is not None:
+            counted.dwells[-1] += 1
+
+    def _counted_for(self, key: str) -> Counted | None:
+        """Return where to count a key; None where there are too many keys already."""
         counted = self._counted.get(key)
-        if counted is None:
-            if len(self._counted) >= MAX_KEYS and key not in GUESSES:
-                return
+        if counted is None and (len(self._counted) < MAX_KEYS or key in GUESSES):
             counted = self._counted[key] = _nothing()
-        week = self.stay(key).week
-        counted.dwells[bucket_of(max(0, week.active(until) - week.active(since)))] += 1
-        counted.hours[until // HOUR % HOURS] += 1
+        return counted
 
     def settle(self, patience: float) -> None:
         """Work out anew what is usual: a fraction of a ms a key. `patience` in hours squared, see `patience`."""
@@ -141,7 +147,7 @@ class Dwell:
         return [(key, msgspec.json.encode(counted)) for key, counted in self._counted.items()]
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, bytes]], patience: float = PATIENCE) -> "Dwell":
+    def of(cls, rows: Iterable[tuple[str, bytes]], patience: float = FIRST) -> "Dwell":
         """Return what `rows` gave. Raises msgspec.ValidationError for anything else."""
         return cls({key: msgspec.json.decode(row, type=Counted) for key, row in rows}, patience)
 

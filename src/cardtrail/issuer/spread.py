@@ -26,15 +26,19 @@ _Z95: Final = 1.6449
 
 
 class Guess(msgspec.Struct, frozen=True):
-    """A log-normal guess: half last up to `median`, nineteen in twenty up to `late`, both in hours."""
+    """A log-normal guess: half last up to `median`, nineteen in twenty up to `late`, both in hours.
+
+    `ends` is the share of which that is true; the others never end.
+    """
 
     median: float
     late: float
+    ends: float = 1.0
 
     def shares(self) -> list[float]:
         """Return the share that ends by the beginning of each bucket."""
         middle, width = log(self.median * HOUR), log(self.late / self.median) / _Z95 * sqrt(2)
-        return [0.0, *(0.5 + 0.5 * erf((log(age) - middle) / width) for age in AGES[1:])]
+        return [0.0, *(self.ends * (0.5 + 0.5 * erf((log(age) - middle) / width)) for age in AGES[1:])]
 
 
 def bucket_of(duration: int) -> int:
