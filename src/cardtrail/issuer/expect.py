@@ -57,7 +57,7 @@ def _expecting(issuer_id: str, chunk: Sequence[Expected], schedule: Schedule, no
             if known.operation in FOLDED:  # a refused change of an order, say, tells nothing of where the card is
                 orders.setdefault(known.card_id, []).append(known)
         for card_id, each in wanted.items():
-            card = cards.setdefault(card_id, Card(card_id=card_id, known_at=now))
+            card = cards.setdefault(card_id, Card(card_id=card_id, known_at=now, seen_at=now))
             if each.ordered_at is not None:  # else any order of the card is the expected one
                 card.expected_at, card.asks, card.answer = each.ordered_at, 0, ""
             schedule.set(card, orders.get(card_id, ()), now)

@@ -18,18 +18,17 @@ from cardtrail.errors import CardtrailError, NotOffered
 from cardtrail.issuer import learn
 from cardtrail.issuer.answers import Features
 from cardtrail.issuer.ask import MANY, Asker, Heard, Source, Wanted
-from cardtrail.issuer.budget import Budget, Limits, Usage
+from cardtrail.issuer.budget import MOST, SWEEP_AFTER, Budget, Limits, Usage, bound_of
 from cardtrail.issuer.due import Why
 from cardtrail.issuer.lease import LeaseLost, LeaseTaken, held
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.ration import put_usage, usage_of
 from cardtrail.issuer.reconcile import Reconciler
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 IDLE_FACTOR = 10
 """Without news the feed is read so many times as seldom, if nothing else is asked for."""
-MOST_CALLS = 100
-"""Most calls of one round, so that one that is urgent does not wait for long."""
 IDLE_SECONDS = 1.0
 """Pause after a round in which nothing was due."""
 FIRST_PAUSE = 2.0
@@ -41,7 +40,7 @@ BOUND_EVERY = 600 * SECOND
 """How often it is worked out for how long the mirror may be wrong at most, and was, µs: it counts all open cards."""
 SLACK = 15 * SECOND
 """What a pull itself may take of the bound, µs."""
-URGENT = (Why.DOUBTFUL, Why.OVERDUE, Why.PAST_DUE_DATE, Why.UNHEARD, Why.LAST_LOOK)
+URGENT = (Why.DOUBTFUL, Why.OVERDUE, Why.PAST_DUE_DATE, Why.UNHEARD)
 WITH_FEED = (Why.DOUBTFUL, Why.UNHEARD)
 """What is asked for card by card although there is a feed: what the feed says nothing new of."""
 
@@ -121,13 +120,14 @@ class Keeper:
         return heard.calls
 
     async def _stored_budget(self) -> Budget:
-        row = await self._mirror.db.read(lambda tx: tx.one("find_spent", issuer_id=self._issuer_id))
-        return Budget(self._pace.limits, None if row is None else Usage(*row))
+        usage = await self._mirror.db.read(lambda tx: usage_of(tx, self._issuer_id))
+        return Budget(self._pace.limits, usage)
 
     async def _learn(self) -> None:
         now = self._mirror.clock()
         if now >= self._learn_at or now < self._learn_at - LEARN_EVERY:
             self._learn_at = now + LEARN_EVERY
+            await learn.mend_times(self._mirror, self._issuer_id)
             await learn.learn(self._mirror, self._issuer_id)
             if self._pace.keep_days:
                 await learn.prune(self._mirror, self._issuer_id, now - self._pace.keep_days * DAY)
@@ -164,20 +164,24 @@ class Keeper:
         """Ask for the cards on which the next calls are best spent."""
         assert self._budget is not None  # noqa: S101 -- read before
         each = MANY if asker.many else 1
-        whys = WITH_FEED if self._has_feed else URGENT
-        due = await self._due(whys, MOST_CALLS * each)
-        swept = [] if self._has_feed else await self._longest_ago(MOST_CALLS * each)
-        if not due and not swept:
-            return Heard()
-        grant = self._budget.grant(self._mirror.clock(), ceil(len(due) / each), ceil(len(swept) / each), MOST_CALLS)
-        await self._keep_usage(self._budget.usage)
-        chosen = {wanted.card_id: wanted for wanted in [*due[: grant.due * each], *swept[: grant.sweep * each]]}
-        heard = await self._ask(asker, list(chosen.values()), each)
-        now = self._mirror.clock()
-        if swept and abs(now - self._bound_at) >= BOUND_EVERY:
+        most, now = MOST * each, self._mirror.clock()
+        if not self._has_feed and abs(now - self._bound_at) >= BOUND_EVERY:
             self._bound_at = now
             await self._keep_bound(await self._stated(each), 0)
-        return heard
+        due = await self._due(WITH_FEED if self._has_feed else URGENT, most)
+        looks = [] if self._has_feed else await self._rows("due_cards", most, priority=int(Why.LAST_LOOK), now=now)
+        swept = [] if self._has_feed else await self._rows("unseen_longest", most, before=now - SWEEP_AFTER)
+        sizes = [ceil(len(cards) / each) for cards in (due, looks, swept)]
+        grant = self._budget.grant(now, due=sizes[0], looks=sizes[1], sweep=sizes[2])
+        if not grant.calls:
+            return Heard()
+        await self._mirror.db.transact(lambda tx: put_usage(tx, self._issuer_id, self._usage))
+        chosen = [*due[: grant.due * each], *looks[: grant.looks * each], *swept[: grant.sweep * each]]
+        return await self._ask(asker, list({wanted.card_id: wanted for wanted in chosen}.values()), each)
+
+    @property
+    def _usage(self) -> Usage:
+        return self._budget.usage if self._budget is not None else Usage()
 
     @property
     def _has_feed(self) -> bool:
@@ -185,8 +189,8 @@ class Keeper:
 
     async def _ask(self, asker: Asker, cards: Sequence[Wanted], each: int) -> Heard:
         heard = Heard()
-        for begin in range(0, len(cards), max(each, MOST_CALLS)):
-            heard += await asker.ask(cards[begin : begin + max(each, MOST_CALLS)])
+        for begin in range(0, len(cards), max(each, MOST)):
+            heard += await asker.ask(cards[begin : begin + max(each, MOST)])
         if heard.calls:
             self._done(heard)
         return heard
@@ -199,26 +203,16 @@ class Keeper:
                 break
         return found
 
-    async def _longest_ago(self, most: int) -> list[Wanted]:
-        return await self._rows("sweep_cards", most, before=2**62, after_no=-1, after_card="")
-
     async def _rows(self, name: str, most: int, **parameters: object) -> list[Wanted]:
         rows = await self._mirror.db.read(lambda tx: tx.all(name, issuer_id=self._issuer_id, most=most, **parameters))
         return [Wanted(*row) for row in rows]
 
-    async def _keep_usage(self, usage: Usage) -> None:
-        await self._mirror.db.transact(lambda tx: tx.run(
-            "put_spent", issuer_id=self._issuer_id, day=usage.day, due=usage.due, sweep=usage.sweep
-        ))  # fmt: skip
-
     # ── the bound ──
 
     async def _stated(self, each: int) -> int:
-        """Return how long the mirror may be wrong at most, µs: open cards by what the sweep may ask for a second."""
-        limits = self._pace.limits
+        """Return how long the mirror may be wrong at most, µs; a call asks for `each` cards."""
         row = await self._mirror.db.read(lambda tx: tx.one("count_open", issuer_id=self._issuer_id, before=2**62))
-        cards = int(row[0]) if row else 0
-        return round(cards / each / (limits.average * limits.sweep_share) * SECOND)
+        return bound_of(ceil((int(row[0]) if row else 0) / each), self._pace.limits)
 
     async def _keep_bound(self, stated: int, worst: int) -> None:
         now = self._mirror.clock()

@@ -3,6 +3,7 @@
 from cardtrail.db import Row, Transaction
 from cardtrail.issuer.dwell import Dwell
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.ration import usage_of
 from cardtrail.issuer.schedule import Schedule
 from cardtrail.issuer.silence import HOUR, WEEK, WEEKS
 
@@ -10,14 +11,16 @@ PLACE = "dwell"
 """Under which name it is kept how far the log has been read: learning is a hook like any other."""
 MOST = 5_000
 """Changes that are read at once."""
+AHEAD = 3_600_000_000
+"""A card that was seen so much later than now was seen by a clock that was ahead, µs."""
 MAX_READS = 200
 """Most such reads in one go; the rest comes next time."""
 
 
 async def learn(mirror: AsyncMirror, issuer_id: str) -> int:
-    """Learn from the changes since last time, and schedule by it from now on; return how many dwells were counted.
+    """Learn from the changes since last time, and plan by it from now on; return how many dwells were counted.
 
-    Raises StoreUnavailable.
+    How patient the plans are is what the budget of calls has found to fit. Raises StoreUnavailable.
     """
     counted = 0
     rows = await mirror.db.read(lambda tx: tx.all("find_dwells", issuer_id=issuer_id))
@@ -32,7 +35,8 @@ async def learn(mirror: AsyncMirror, issuer_id: str) -> int:
             await _keep(mirror, issuer_id, dwell, changes[-1][0])
         if len(changes) < MOST:
             break
-    dwell.settle(dwell.patience)
+    usage = await mirror.db.read(lambda tx: usage_of(tx, issuer_id))
+    dwell.settle(usage.patience)
     mirror.schedule = Schedule(dwell)
     return counted
 
@@ -50,6 +54,12 @@ async def _keep(mirror: AsyncMirror, issuer_id: str, dwell: Dwell, number: int) 
         tx.run("set_hook", issuer_id=issuer_id, name=PLACE, number=number, told_at=now)
 
     await mirror.db.transact(work)
+
+
+async def mend_times(mirror: AsyncMirror, issuer_id: str) -> int:
+    """Plan anew what a clock that was ahead has planned; return how many cards. Raises StoreUnavailable."""
+    now = mirror.clock()
+    return await mirror.db.transact(lambda tx: tx.run("mend_times", issuer_id=issuer_id, now=now, ahead=now + AHEAD))
 
 
 async def prune(mirror: AsyncMirror, issuer_id: str, before: int) -> int:

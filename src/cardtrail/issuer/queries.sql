@@ -53,7 +53,7 @@ UPDATE issuer SET cursor = :cursor, pulled_at = COALESCE(:pulled_at, pulled_at) 
 
 -- name: cards
 -- What is known of cards themselves.
-SELECT c.card_id, c.state, c.priority, c.due_at, c.asked_no, c.checked_at, c.asks, c.known_at, c.expected_at, c.answer,
+SELECT c.card_id, c.state, c.priority, c.due_at, c.asked_no, c.seen_at, c.checked_at, c.asks, c.known_at, c.expected_at, c.answer,
     c.digest, c.knowledge
 FROM rows(issuer_id text, card_id text) AS v, card AS c
 WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id;
@@ -68,24 +68,24 @@ WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 
 -- name: put_cards
 -- Keep what is known of cards.
-INSERT INTO card (issuer_id, card_id, state, priority, due_at, asked_no, checked_at, asks, known_at, expected_at,
-    answer, digest, knowledge)
-SELECT v.issuer_id, v.card_id, v.state, v.priority, v.due_at, v.asked_no, v.checked_at, v.asks, v.known_at,
+INSERT INTO card (issuer_id, card_id, state, priority, due_at, asked_no, seen_at, checked_at, asks, known_at,
+    expected_at, answer, digest, knowledge)
+SELECT v.issuer_id, v.card_id, v.state, v.priority, v.due_at, v.asked_no, v.seen_at, v.checked_at, v.asks, v.known_at,
     v.expected_at, v.answer, v.digest, v.knowledge
-FROM rows(issuer_id text, card_id text, state text, priority int, due_at bigint, asked_no bigint, checked_at bigint,
-    asks int, known_at bigint, expected_at bigint, answer text, digest bytea, knowledge bytea) AS v
+FROM rows(issuer_id text, card_id text, state text, priority int, due_at bigint, asked_no bigint, seen_at bigint,
+    checked_at bigint, asks int, known_at bigint, expected_at bigint, answer text, digest bytea, knowledge bytea) AS v
 WHERE true
 ON CONFLICT (issuer_id, card_id) DO UPDATE SET
     state = excluded.state, priority = excluded.priority, due_at = excluded.due_at, asked_no = excluded.asked_no,
-    checked_at = excluded.checked_at, asks = excluded.asks, expected_at = excluded.expected_at,
+    seen_at = excluded.seen_at, checked_at = excluded.checked_at, asks = excluded.asks, expected_at = excluded.expected_at,
     answer = excluded.answer, digest = excluded.digest, knowledge = excluded.knowledge;
 
 -- name: confirm_cards
 -- Cards that were asked for and are as they were, unless something was heard of them meanwhile.
 UPDATE card AS c SET state = v.state, priority = v.priority, due_at = v.due_at, asked_no = v.asked_no,
-    checked_at = v.checked_at, asks = v.asks, answer = 'found'
+    seen_at = v.seen_at, checked_at = v.seen_at, asks = v.asks, answer = 'found'
 FROM rows(issuer_id text, card_id text, digest bytea, state text, priority int, due_at bigint, asked_no bigint,
-    checked_at bigint, asks int) AS v
+    seen_at bigint, asks int) AS v
 WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id AND c.digest = v.digest;
 
 -- name: put_operations
@@ -162,11 +162,21 @@ FROM change WHERE issuer_id = :issuer_id AND number > :after ORDER BY number LIM
 SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND asked_no < :before;
 
 -- name: sweep_cards
--- The open cards that were asked for longest ago, a page at a time.
+-- The open cards that were not asked for since a number, a page at a time.
 SELECT card_id, asked_no, digest, asks, knowledge FROM card
-WHERE issuer_id = :issuer_id AND state IN ('expected', 'open')
-    AND asked_no < :before AND (asked_no, card_id) > (:after_no, :after_card)
-ORDER BY asked_no, card_id LIMIT :most;
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND card_id > :after_card AND asked_no < :before
+ORDER BY card_id LIMIT :most;
+
+-- name: unseen_longest
+-- The open cards that were neither told of nor asked for since a time, longest first.
+SELECT card_id, asked_no, digest, asks, knowledge FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND seen_at <= :before
+ORDER BY seen_at, card_id LIMIT :most;
+
+-- name: mend_times
+-- Cards of a clock that was ahead: what was planned by it cannot be believed.
+UPDATE card SET seen_at = :now, due_at = :now
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND seen_at > :ahead;
 
 -- name: due_cards
 -- The cards of one priority that are due, longest first.
@@ -184,18 +194,18 @@ ORDER BY card_id LIMIT :most;
 
 -- name: open_pass
 -- The pass that has not ended.
-SELECT start_no, kind, began_at, touched_at, calls, asked, unknown, failed, repaired FROM pass
+SELECT start_no, kind, began_at, until, calls, asked, unknown, failed, repaired FROM pass
 WHERE issuer_id = :issuer_id AND ended_at IS NULL ORDER BY start_no DESC LIMIT 1;
 
 -- name: begin_pass
 -- Begin a pass.
-INSERT INTO pass (issuer_id, start_no, kind, began_at, touched_at)
-VALUES (:issuer_id, :start_no, :kind, :began_at, :began_at);
+INSERT INTO pass (issuer_id, start_no, kind, began_at, until)
+VALUES (:issuer_id, :start_no, :kind, :began_at, :until);
 
 -- name: add_to_pass
 -- Keep what a pass has done.
 UPDATE pass SET calls = calls + :calls, asked = asked + :asked, unknown = unknown + :unknown, failed = failed + :failed,
-    repaired = repaired + :repaired, touched_at = :now
+    repaired = repaired + :repaired, until = :until
 WHERE issuer_id = :issuer_id AND start_no = :start_no;
 
 -- name: end_pass
@@ -270,13 +280,13 @@ SELECT v.issuer_id, v.name, v.counted FROM rows(issuer_id text, name text, count
 ON CONFLICT (issuer_id, name) DO UPDATE SET counted = excluded.counted;
 
 -- name: put_spent
--- Keep what was spent of a day's calls.
-INSERT INTO spent (issuer_id, day, due, sweep) VALUES (:issuer_id, :day, :due, :sweep)
-ON CONFLICT (issuer_id) DO UPDATE SET day = excluded.day, due = excluded.due, sweep = excluded.sweep;
+-- Keep what was spent of the day's calls.
+INSERT INTO spent (issuer_id, usage) VALUES (:issuer_id, :usage)
+ON CONFLICT (issuer_id) DO UPDATE SET usage = excluded.usage;
 
 -- name: find_spent
 -- What was spent of the day's calls.
-SELECT day, due, sweep FROM spent WHERE issuer_id = :issuer_id;
+SELECT usage FROM spent WHERE issuer_id = :issuer_id;
 
 -- name: forget_cursor
 -- Read the feed from its beginning next time.
@@ -291,7 +301,7 @@ ON CONFLICT (issuer_id, day) DO UPDATE SET
 
 -- name: oldest_check
 -- When the open card was last told or asked about of which that is longest ago.
-SELECT min(COALESCE(checked_at, known_at)) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open');
+SELECT min(seen_at) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open');
 
 -- name: count_doubtful
 -- How many open cards are doubtful.

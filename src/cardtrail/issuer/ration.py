@@ -1,11 +1,26 @@
 """The day's ration of calls, kept in the mirror, so that neither a restart nor a second program gives it back."""
 
+import msgspec
+from msgspec.structs import replace
+
 from cardtrail.db import Transaction
 from cardtrail.errors import Refused
+from cardtrail.issuer.budget import DAY, Usage
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.take import locked
 
-DAY = 86_400_000_000
+_decode = msgspec.json.Decoder(Usage).decode
+
+
+def usage_of(tx: Transaction, issuer_id: str) -> Usage:
+    """Return what was spent."""
+    row = tx.one("find_spent", issuer_id=issuer_id)
+    return Usage() if row is None else _decode(row[0])
+
+
+def put_usage(tx: Transaction, issuer_id: str, usage: Usage) -> None:
+    """Keep what was spent."""
+    tx.run("put_spent", issuer_id=issuer_id, usage=msgspec.json.encode(usage))
 
 
 class DayOver(Refused):
@@ -28,10 +43,11 @@ class Ration:
 
         def work(tx: Transaction) -> int:
             locked(tx, self._issuer_id)
-            row = tx.one("find_spent", issuer_id=self._issuer_id)
-            due, sweep = (row[1], row[2]) if row is not None and row[0] == day else (0, 0)
-            taken = max(0, min(calls, self._per_day - due - sweep))
-            tx.run("put_spent", issuer_id=self._issuer_id, day=day, due=due, sweep=sweep + taken)
+            usage = usage_of(tx, self._issuer_id)
+            if usage.day != day:
+                usage = replace(usage, day=day, since=usage.since or day, due=0, looks=0, sweep=0)
+            taken = max(0, min(calls, self._per_day - usage.calls))
+            put_usage(tx, self._issuer_id, replace(usage, sweep=usage.sweep + taken))
             return taken
 
         taken = await self._mirror.db.transact(work)

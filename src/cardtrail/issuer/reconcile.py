@@ -16,7 +16,7 @@ from cardtrail.errors import CursorExpired, InputError
 from cardtrail.issuer.ask import MANY, Asker, Heard, Wanted
 from cardtrail.issuer.due import Why
 from cardtrail.issuer.lease import check_fence
-from cardtrail.issuer.ration import Ration
+from cardtrail.issuer.ration import DayOver, Ration
 from cardtrail.issuer.standing import CHANGING, Observed
 from cardtrail.issuer.take import Batch, Sighting, locked
 from cardtrail.protocol.reading import operation_of
@@ -31,6 +31,8 @@ MAX_PAGES = 1_000_000
 """Most pages of one pull."""
 RESUME_WITHIN = 3_600_000_000
 """A pass that did nothing for longer than this is not gone on with, µs: what it asked for may have changed since."""
+RATIONED = 36 * RESUME_WITHIN
+"""The same for a pass that the calls of a day were not enough for: it is gone on with on the next."""
 ROUNDS = 5
 """Most rounds of asking for cards that became doubtful while others were asked for."""
 
@@ -97,9 +99,13 @@ class Reconciler:
             await _ended(under_way)
 
     async def _ask(self, this: Pass, cards: list[Wanted]) -> Heard:
-        allowed = await self._allowed(len(cards))
+        try:
+            allowed = await self._allowed(len(cards))
+        except DayOver:
+            await self._add(this, Heard(), RATIONED)
+            raise
         heard = await self._asker.ask(cards[:allowed])
-        await self._add(this, heard)
+        await self._add(this, heard, RESUME_WITHIN if allowed == len(cards) else RATIONED)
         self._progress(heard, heard.asked)
         if allowed < len(cards):
             await self._allowed(1)  # there is none, and whoever runs the pass is to hear it
@@ -113,10 +119,10 @@ class Reconciler:
         return min(cards, each * await self._ration.take(ceil(cards / each)))
 
     async def _open_cards(self, this: Pass) -> AsyncIterator[list[Wanted]]:
-        place: tuple[int, str] = (-1, "")
-        while cards := await self._rows("sweep_cards", before=this.start_no, after_no=place[0], after_card=place[1]):
+        place = ""
+        while cards := await self._rows("sweep_cards", before=this.start_no, after_card=place):
             yield cards
-            place = cards[-1].asked_no, cards[-1].card_id
+            place = cards[-1].card_id
 
     async def _unseen_cards(self, this: Pass) -> AsyncIterator[list[Wanted]]:
         place = ""
@@ -217,15 +223,22 @@ class Reconciler:
             start = number + 1  # so that what was asked for in the pass before is not taken for asked in this one
             tx.run("end_pass", issuer_id=self._issuer_id, ended_at=now)
             tx.run("set_number", issuer_id=self._issuer_id, number=start)
-            tx.run("begin_pass", issuer_id=self._issuer_id, start_no=start, kind=kind, began_at=now)
+            tx.run(
+                "begin_pass",
+                issuer_id=self._issuer_id,
+                start_no=start,
+                kind=kind,
+                began_at=now,
+                until=now + RESUME_WITHIN,
+            )
             return Pass(start, kind, now)
 
         return await self._mirror.db.transact(work)
 
-    async def _add(self, this: Pass, heard: Heard) -> None:
+    async def _add(self, this: Pass, heard: Heard, within: int = RESUME_WITHIN) -> None:
         await self._write(lambda tx: tx.run(
             "add_to_pass", issuer_id=self._issuer_id, start_no=this.start_no, calls=heard.calls, asked=heard.asked,
-            unknown=heard.unknown, failed=heard.failed, repaired=heard.changed, now=self._mirror.clock(),
+            unknown=heard.unknown, failed=heard.failed, repaired=heard.changed, until=self._mirror.clock() + within,
         ))  # fmt: skip
 
     async def _end(self) -> None:
@@ -242,7 +255,7 @@ class Reconciler:
 
 def _open_pass(tx: Transaction, issuer_id: str, kind: str, now: int) -> Pass | None:
     row = tx.one("open_pass", issuer_id=issuer_id)
-    if row is None or row[1] != kind or abs(now - row[3]) > RESUME_WITHIN:
+    if row is None or row[1] != kind or not row[2] - RESUME_WITHIN <= now <= row[3]:
         return None
     return Pass(row[0], row[1], row[2], Heard(*row[4:9]))
 

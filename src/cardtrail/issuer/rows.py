@@ -19,6 +19,7 @@ class Card(msgspec.Struct, kw_only=True):
     priority: int = 0
     due_at: int = 0
     asked_no: int = 0
+    seen_at: int = 0
     checked_at: int | None = None
     asks: int = 0
     known_at: int
@@ -31,16 +32,17 @@ class Card(msgspec.Struct, kw_only=True):
 def card_of(row: Row) -> Card:
     """Return the card of a row of `cards`."""
     return Card(
-        card_id=row[0], state=row[1], priority=row[2], due_at=row[3], asked_no=row[4], checked_at=row[5], asks=row[6],
-        known_at=row[7], expected_at=row[8], answer=row[9], digest=row[10], knowledge=bytes(row[11]),
+        card_id=row[0], state=row[1], priority=row[2], due_at=row[3], asked_no=row[4], seen_at=row[5],
+        checked_at=row[6], asks=row[7], known_at=row[8], expected_at=row[9], answer=row[10], digest=row[11],
+        knowledge=bytes(row[12]),
     )  # fmt: skip
 
 
 def card_rows(issuer_id: str, cards: Iterable[Card]) -> list[Row]:
     """Return what `put_cards` takes."""
     return [
-        (issuer_id, each.card_id, each.state, each.priority, each.due_at, each.asked_no, each.checked_at, each.asks,
-         each.known_at, each.expected_at, each.answer, each.digest, each.knowledge)
+        (issuer_id, each.card_id, each.state, each.priority, each.due_at, each.asked_no, each.seen_at, each.checked_at,
+         each.asks, each.known_at, each.expected_at, each.answer, each.digest, each.knowledge)
         for each in cards
     ]  # fmt: skip
 

@@ -20,7 +20,8 @@ CREATE TABLE issuer (
 );
 
 -- A card that the mirror keeps or expects. `priority` and `due_at` say when to ask for it (issuer/due.py);
--- `asked_no` is the mirror's count when it was asked for last, answered or not; `checked_at` when it was answered.
+-- `asked_no` is the mirror's count when it was asked for last, answered or not; `checked_at` when it was answered,
+-- `seen_at` when it was told of, or asked for, answered or not.
 -- `digest` is that of an answer that the mirror says, as long as nothing else is heard; `knowledge` is what the plan
 -- was made from, so that a card which is as it was can be planned anew without its orders.
 CREATE TABLE card (
@@ -29,7 +30,8 @@ CREATE TABLE card (
     state      TEXT NOT NULL CHECK (state IN ('expected', 'open', 'settled', 'silent')),
     priority   INTEGER NOT NULL,
     due_at     BIGINT NOT NULL,
-    asked_no   BIGINT NOT NULL DEFAULT 0,
+    asked_no   BIGINT NOT NULL,
+    seen_at    BIGINT NOT NULL,
     checked_at BIGINT,
     asks       INTEGER NOT NULL DEFAULT 0,
     known_at   BIGINT NOT NULL,
@@ -40,7 +42,8 @@ CREATE TABLE card (
     PRIMARY KEY (issuer_id, card_id)
 );
 CREATE INDEX card_due ON card (issuer_id, priority, due_at, card_id) WHERE state IN ('expected', 'open');
-CREATE INDEX card_sweep ON card (issuer_id, asked_no, card_id) WHERE state IN ('expected', 'open');
+CREATE INDEX card_seen ON card (issuer_id, seen_at, card_id) WHERE state IN ('expected', 'open');
+CREATE INDEX card_open ON card (issuer_id, card_id) WHERE state IN ('expected', 'open');
 
 -- The newest picture of an order, and how it came to be what the mirror says. `content` is the hash of what it says.
 CREATE TABLE operation (
@@ -122,13 +125,13 @@ CREATE TABLE sighting (
 );
 
 -- Passes of the reconciler. A pass asks for every open card whose `asked_no` is below `start_no`; one that has not ended
--- is gone on with.
+-- is gone on with before `until`.
 CREATE TABLE pass (
     issuer_id TEXT NOT NULL,
     start_no  BIGINT NOT NULL,
     kind      TEXT NOT NULL CHECK (kind IN ('sweep', 'feed')),
     began_at   BIGINT NOT NULL,
-    touched_at BIGINT NOT NULL,
+    until      BIGINT NOT NULL,
     ended_at   BIGINT,
     calls     BIGINT NOT NULL DEFAULT 0,
     asked     BIGINT NOT NULL DEFAULT 0,
@@ -165,9 +168,7 @@ CREATE TABLE dwell (
 
 CREATE TABLE spent (
     issuer_id TEXT PRIMARY KEY,
-    day       INTEGER NOT NULL,
-    due       BIGINT NOT NULL,
-    sweep     BIGINT NOT NULL
+    usage     BYTEA NOT NULL
 );
 
 -- How long the mirror may be wrong at most, as stated on a day, and the longest that any open card was not confirmed

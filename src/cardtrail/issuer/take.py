@@ -245,6 +245,7 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
     written = []
     for card_id in sorted(touched):
         card = fold.cards.get(card_id) or Card(card_id=card_id, known_at=batch.now)
+        card.seen_at = batch.now
         if card_id in told:
             card.digest = None  # the next answer must be read, although it may be the same as the last one
         _ask(batch, card, orders.get(card_id, ()), fold.overtaken)
