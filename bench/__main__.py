@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import machine, notifying, outgoing, reconciling, sections, taking
+from bench import machine, notifying, outgoing, polling, reconciling, sections, taking
 from bench.child import NotMeasuredError, unwind_on_signals
 from bench.load import need_wrk
 from bench.ours import OURS
@@ -20,7 +20,7 @@ from bench.servers import Ground, Server, Target
 DATA = Path(__file__).with_name(".data")
 SERVED = ("reads", "beside", "ingest", "feed")
 """Tables about servers that all run from the first round to the last."""
-SECTIONS = (*SERVED, "delivery", "latency", "isolation", "notified", "received", "reconciled")
+SECTIONS = (*SERVED, "delivery", "latency", "isolation", "notified", "received", "reconciled", "polling")
 FEW = 1_000
 """Orders in the databases of the other tables."""
 
@@ -76,6 +76,8 @@ def _run(chosen: argparse.Namespace, say: Console) -> None:
             _measure(served, servers, troubles, measure, fewer)
     with ExitStack() as stack:
         _measure_outgoing(tables, _engines(words), Ground(_fresh(DATA, stack), FEW, stack), fewer)
+    if "polling" in tables:
+        polling.polling(say, 20_000 if chosen.quick else polling.WHOLE)
     say.print(f"The host gave {stolen.share():.0%} of the cores' working time to others.")
 
 

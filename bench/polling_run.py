@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from bench.polling_told import NEVER, Staleness, Told, staleness_of
 from bench.polling_world import BEGIN, DAY, HELD, HOUR, KINDS, PLAIN
 from cardtrail.issuer.budget import SWEEP_AFTER, Budget, Limits
-from cardtrail.issuer.due import CardKnowledge, Due, Why, due_of, key_of
+from cardtrail.issuer.due import CardKnowledge, Why, due_of, key_of
 from cardtrail.issuer.dwell import Dwell
 from cardtrail.issuer.patience import next_ask
 
@@ -136,8 +136,6 @@ class Simulation:
     def _learn(self, day: int) -> None:
         """Learn from the dwells of some cards that ended, told at both ends."""
         world, told = self.world, self.told
-        learned = CardKnowledge
-        del learned
         for change in self._by_day[day]:
             card = world.card[change]
             if card % self._sample or world.luck[change] < told.lost or change == world.first[card]:
@@ -226,6 +224,3 @@ class Simulation:
     def _first_told_at(self, card: int) -> int:
         told = self.told.first_told(card)
         return self.world.at[told] if told >= 0 else NEVER
-
-
-_ = Due

@@ -55,7 +55,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Staleness:
-    """How long the mirror was wrong after a lost change, hours; `unrepaired` of all that were lost 10 days or longer."""
+    """How long the mirror was wrong after a lost change, hours; `unrepaired` is of those lost 10 days ago or longer."""
 
     calls: int
     p50: float
@@ -68,7 +68,7 @@ class Staleness:
 
 
 def staleness_of(told: Told, calls: int, repaired: dict[int, int], stride: int = 1) -> Staleness:
-    """Return what losses came to, given when an ask repaired them; what is still wrong at the end counts until then."""
+    """Return what losses came to, given when an ask repaired them; what is wrong at the end counts until then."""
     world = told.world
     times: list[float] = []
     old = unrepaired = 0
@@ -84,10 +84,8 @@ def staleness_of(told: Told, calls: int, repaired: dict[int, int], stride: int =
             times.append((min(until, world.end) - at) / 3.6e9)
     times.sort()
     count = len(times)
-    return Staleness(
-        calls, *(times[int(count * share)] for share in (0.5, 0.9, 0.99)), times[-1], sum(times) / count,
-        unrepaired / max(1, old), count,
-    )  # fmt: skip
+    p50, p90, p99 = (times[int(count * share)] for share in (0.5, 0.9, 0.99))
+    return Staleness(calls, p50, p90, p99, times[-1], sum(times) / count, unrepaired / max(1, old), count)
 
 
 def evenly(told: Told, period: int, stride: int = 1) -> Staleness:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import exp
 from random import Random
 from typing import Final
 
@@ -20,8 +21,10 @@ BEGIN: Final = 2923 * 7 * DAY + 4 * DAY
 _WEEK: Final = 7 * 1440
 _DRAWS: Final = 4096
 
-REQUESTED, PREPARED, REJECTED, READY, ONGOING, HELD, TROUBLE, DONE, PLAIN, SHIPPED, INFO, TRANSIT, OUT, FAILED, PICKUP, \
-    STUCK, EXPIRED, DELIVERED, RETURNED, CANCELED = range(20)  # fmt: skip
+(
+    REQUESTED, PREPARED, REJECTED, READY, ONGOING, HELD, TROUBLE, DONE, PLAIN, SHIPPED, INFO, TRANSIT, OUT, FAILED,
+    PICKUP, STUCK, EXPIRED, DELIVERED, RETURNED, CANCELED,
+) = range(20)  # fmt: skip
 KINDS: Final = (
     ("CARD_PROD_REQUESTED", "", "PENDING"), ("DATA_PREPARED", "", "PENDING"), ("DATA_EXCEPTION", "", "FAILED"),
     ("CARD_PROD_READY", "", "PENDING"), ("CARD_PROD_ONGOING", "", "PENDING"), ("CARD_PROD_ONGOING", "", "PENDING"),
@@ -77,10 +80,12 @@ class World:
 
     @property
     def cards(self) -> int:
+        """How many there are."""
         return len(self.due)
 
     @property
     def end(self) -> int:
+        """When the last day is over, µs."""
         return BEGIN + self.days * DAY
 
 
@@ -128,7 +133,7 @@ class _Teller:
     def _draw(self, hours: float, width: float) -> float:
         """Return a log-normal number of minutes; three in a thousand take ten times as long."""
         chance = self._chance.random
-        minutes = hours * 60 * 2.718281828 ** (width * self._normal[int(chance() * _DRAWS)])
+        minutes: float = hours * 60 * exp(width * self._normal[int(chance() * _DRAWS)])
         return minutes * 10 if chance() < 0.003 else minutes
 
     def story(self, at: float) -> list[tuple[float, int]]:
