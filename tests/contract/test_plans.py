@@ -2,18 +2,14 @@
 
 import json
 import re
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from cardtrail.db.sql import Query, queries_of, tagged_lines
 from cardtrail.platform.store import open_store, queries, schema
 from tests.desk import connected, execute
+from tests.planning import nodes_of, plan_on_postgres, plan_on_sqlite, primary_keys
 
 ROWS = 20_000
 """Rows of each large table: enough for PostgreSQL to prefer an index by itself."""
@@ -62,18 +58,6 @@ def filled_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('plans')}/store.db"
     open_store(url).close()
     return url
-
-
-def plan_on_sqlite(url: str, query: Query) -> list[str]:
-    """Return the steps of the plan. An empty database will do: the plan depends on keys and indexes only."""
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-        parameters: Any = ("x",) * len(query.columns) if query.columns else dict.fromkeys(_named(query, r":(\w+)"), 1)
-        steps = connection.execute(f"EXPLAIN QUERY PLAN {query.text}", parameters).fetchall()
-        return [step[3] for step in steps]
-
-
-def _named(query: Query, pattern: str) -> list[str]:
-    return list(dict.fromkeys(re.findall(pattern, query.text)))
 
 
 def test_sqlite_searches_and_never_scans(filled_sqlite: str) -> None:
@@ -155,8 +139,6 @@ _KNOWN: dict[str, Any] = {
     "notification_id": "00000000000001", "attempt_id": "00000000000001", "version": "v1",
 }  # fmt: skip
 """Values that are there, so that the planner's statistics mean something."""
-_NUMBERS = ("at", "rate", "strict", "now", "since", "due", "clock", "too_far", "fence", "failures")
-_KINDS: dict[str, Any] = {"text": "x", "bigint": 1, "bytea": b"x"}
 
 
 @pytest.fixture
@@ -168,37 +150,6 @@ def filled_postgres(postgres_url: str) -> str:
             run(statement)
         run("ANALYZE")
     return postgres_url
-
-
-def plan_on_postgres(url: str, query: Query, plan_cache_mode: str) -> dict[str, Any]:
-    """Return the plan of the statement as the driver would have it prepared, for ten rows of a row set."""
-    if query.columns:
-        kinds = re.findall(r"%s::(\w+)\[\]", query.text)
-        values: list[Any] = [
-            [_KNOWN.get(name, _KINDS[kind])] * 10 for name, kind in zip(query.columns, kinds, strict=True)
-        ]
-        numbers = iter(range(1, len(kinds) + 1))
-        text = re.sub(r"%s", lambda _: f"${next(numbers)}", query.text)
-    else:
-        names = _named(query, r"%\((\w+)\)s")
-        values = [_KNOWN.get(name, 1 if name.endswith(_NUMBERS) else "1") for name in names]
-        text = re.sub(r"%\((\w+)\)s", lambda name: f"${names.index(name[1]) + 1}", query.text)
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f"SET plan_cache_mode = {plan_cache_mode}")
-        server.execute(f"PREPARE asked AS {text.replace('%%', '%')}")
-        call = sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE asked")
-        if values:
-            call = sql.SQL("{} ({})").format(call, sql.SQL(", ").join(map(sql.Literal, values)))  # type: ignore[assignment]  # composed of both
-        row = server.execute(call).fetchone()
-    assert row is not None
-    plan: dict[str, Any] = row[0][0]["Plan"]
-    return plan
-
-
-def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes_of(child)
 
 
 def is_scan(node: dict[str, Any]) -> bool:
@@ -213,7 +164,7 @@ def is_scan(node: dict[str, Any]) -> bool:
 def test_postgres_uses_an_index_and_never_scans_and_reads_come_sorted(filled_postgres: str) -> None:
     for name, query in queries_of(queries(), "postgres").items():
         for mode in ("force_generic_plan", "force_custom_plan"):
-            plan = plan_on_postgres(filled_postgres, query, mode)
+            plan = plan_on_postgres(filled_postgres, query, mode, _KNOWN)
             scans = [node for node in nodes_of(plan) if is_scan(node)]
             assert scans == [] or name in SELDOM | QUEUES, (name, mode, json.dumps(plan, indent=1))
             sorts = [node for node in nodes_of(plan) if node["Node Type"] == "Sort"]
@@ -221,28 +172,6 @@ def test_postgres_uses_an_index_and_never_scans_and_reads_come_sorted(filled_pos
 
 
 # ── the schema
-
-
-def primary_keys(url: str) -> dict[str, list[str]]:
-    """Return the columns of each table's primary key, in order."""
-    if url.startswith("sqlite"):
-        with connected(url) as run:
-            tables = [row[0] for row in run("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-            found = {table: run(f"PRAGMA table_info({table})") for table in tables}
-        return {
-            table: [row[1] for row in sorted(columns, key=lambda row: row[5]) if row[5]]
-            for table, columns in found.items()
-        }
-    keys: dict[str, list[str]] = {}
-    for table, column in execute(
-        url,
-        "SELECT c.conrelid::regclass::text, a.attname FROM pg_constraint AS c"
-        " CROSS JOIN LATERAL unnest(c.conkey) WITH ORDINALITY AS k(attnum, place)"
-        " JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.attnum"
-        " WHERE c.contype = 'p' AND c.connamespace = 'public'::regnamespace ORDER BY 1, k.place",
-    ):
-        keys.setdefault(table, []).append(column)
-    return keys
 
 
 def test_every_primary_key_begins_with_the_issuer_but_for_the_named_ones(database_url: str) -> None:

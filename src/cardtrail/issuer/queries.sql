@@ -256,11 +256,13 @@ ON CONFLICT (issuer_id, name) DO UPDATE SET
 SELECT name, number, told_at FROM hook WHERE issuer_id = :issuer_id ORDER BY name;
 
 -- name: prune_changes
--- Forget changes that are old and that every hook was told of, a few at a time.
+-- Forget the oldest changes, as far as they are old and every hook was told of them, a few at a time.
 DELETE FROM change WHERE issuer_id = :issuer_id AND number IN (
-    SELECT number FROM change WHERE issuer_id = :issuer_id AND learned_at < :before
-        AND number <= COALESCE((SELECT min(h.number) FROM hook AS h WHERE h.issuer_id = :issuer_id), number)
-    ORDER BY number LIMIT :most);
+    SELECT o.number FROM (
+        SELECT number, learned_at FROM change WHERE issuer_id = :issuer_id ORDER BY number LIMIT :most
+    ) AS o
+    WHERE o.learned_at < :before
+        AND o.number <= COALESCE((SELECT min(h.number) FROM hook AS h WHERE h.issuer_id = :issuer_id), o.number));
 
 -- ── dwell times ──
 
