@@ -334,8 +334,9 @@ SELECT day, stated, worst FROM bound WHERE issuer_id = :issuer_id AND day >= :da
 SELECT kind, name, first_at, sample FROM sighting WHERE issuer_id = :issuer_id ORDER BY first_at DESC, kind, name LIMIT :most;
 
 -- name: count_answers
--- How many open cards were answered how, when they were asked for last.
-SELECT answer, count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') GROUP BY answer;
+-- How many open cards were unknown to the platform, and how many not answered, when they were asked for last.
+SELECT answer, count(*) FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND answer IN ('unknown', 'failed') GROUP BY answer;
 
 -- name: newest_change
 -- The number of the newest change.
