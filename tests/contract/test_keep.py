@@ -9,6 +9,7 @@ import pytest
 
 from cardtrail.db import Row
 from cardtrail.errors import InputError, NotOffered, RemoteCursorExpired, RemoteError
+from cardtrail.issuer import keep
 from cardtrail.issuer.answers import Features, Page
 from cardtrail.issuer.ask import Asker, Heard
 from cardtrail.issuer.budget import Limits, Usage, bound_of
@@ -348,3 +349,49 @@ def test_a_feed_that_is_gone_is_found_out_and_cards_are_asked_for_instead(site: 
     asyncio.run(run())
     assert site.platform.asked
     assert set(site.platform.asked) == {"card-00000"}
+
+
+# ── for ever ──
+
+
+def test_somebody_who_wants_a_whole_pass_gets_a_turn_beside_the_loop(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep, "HOLD_SECONDS", 0.2)
+    monkeypatch.setattr(keep, "IDLE_SECONDS", 0.05)
+
+    async def run() -> None:
+        await site.expect(3)
+        keeping = asyncio.create_task(site.keeper().run())
+        async with held(site.mirror.db, ISSUER) as fence:
+            asker = Asker(ISSUER, site.platform, site.mirror, fence, many=False)
+            assert (await Reconciler(asker).sweep()).asked == 3
+            assert not keeping.done()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_what_fails_is_tried_again_and_does_not_end_the_loop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(keep, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(keep, "GAP_SECONDS", 0.01)
+
+    async def run() -> None:
+        await site.expect(30)
+        site.now += 3 * DAY
+        site.platform.down = True
+        keeping = asyncio.create_task(site.keeper().run())
+        async with asyncio.timeout(60):
+            while len(site.platform.asked) < 20:  # noqa: ASYNC110 -- the platform is a plain object
+                await asyncio.sleep(0.01)
+            site.platform.down = False
+            site.platform.cards |= {f"card-{number:05d}": picture(f"card-{number:05d}") for number in range(30)}
+            while site.rows("SELECT count(*) FROM operation") != [(30,)]:
+                site.now += HOUR
+                await asyncio.sleep(0.02)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    asyncio.run(run())

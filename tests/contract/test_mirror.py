@@ -244,6 +244,13 @@ def test_first_sights_are_kept_once_and_only_so_many(bank: Bank, monkeypatch: py
     ]  # fmt: skip
 
 
+def test_each_element_that_could_not_be_read_is_kept_whatever_the_reason(bank: Bank) -> None:
+    """Regression: of several elements with one reason only the first was kept."""
+    bad = [Sighting("element", "cardId: is required", body) for body in (b"one", b"two", b"one")]
+    bank.mirror.take(ISSUER, [], mark=None, sightings=bad)
+    assert sorted(bytes(sample) for (sample,) in bank.rows("SELECT sample FROM sighting")) == [b"one", b"two"]
+
+
 def test_a_message_leaves_when_it_came_and_its_mark_and_a_heartbeat_keeps_the_mark(bank: Bank) -> None:
     heard = Observed(order("CARD_PROD_READY"), "notification", START)
     bank.mirror.take(ISSUER, [heard], mark="mark-1", sightings=[])

@@ -167,7 +167,7 @@ def served(stack: ExitStack, folder: Path, port: int) -> InProcess:
 
 
 def told(name: str, members: dict[str, Any]) -> None:
-    print(f"{name}: " + ", ".join(f"{each} {value}" for each, value in members.items()))  # noqa: T201 -- `-s` shows it
+    print(f"{name}: " + ", ".join(f"{each} {value}" for each, value in members.items()))  # noqa: T201 -- shown with -s
 
 
 def test_after_one_pass_the_mirror_is_what_the_server_says_whatever_was_lost(database_url: str, tmp_path: Path) -> None:

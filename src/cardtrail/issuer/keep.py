@@ -31,6 +31,10 @@ IDLE_FACTOR = 10
 """Without news the feed is read so many times as seldom, if nothing else is asked for."""
 IDLE_SECONDS = 1.0
 """Pause after a round in which nothing was due."""
+HOLD_SECONDS = 8.0
+"""How long the lease is held at a stretch: less than others wait for it."""
+GAP_SECONDS = 0.6
+"""Pause between two stretches: more than others let pass between two tries."""
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
 """Pause after a failure, seconds: from, to; it doubles."""
@@ -84,6 +88,7 @@ class Keeper:
         self._budget: Budget | None = None
         self._pull_at = 0
         self._pulled_mark: str | None = None
+        self._fence = -1
         self._learn_at = 0
         self._bound_at = 0
 
@@ -92,12 +97,7 @@ class Keeper:
         pause = FIRST_PAUSE
         while True:
             try:
-                async with held(self._mirror.db, self._issuer_id) as fence:
-                    self._budget = None  # whoever had the lease meanwhile may have spent of it
-                    while True:
-                        worked = await self.run_once(fence)
-                        pause = FIRST_PAUSE
-                        await asyncio.sleep(0 if worked else IDLE_SECONDS)
+                await self._hold()
             except LeaseTaken as error:
                 _log.info("reconciler of %s waits: %s", self._issuer_id, error)
             except LeaseLost as error:
@@ -106,6 +106,21 @@ class Keeper:
                 _log.warning("reconciler of %s: %s", self._issuer_id, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                pause = FIRST_PAUSE
+                await asyncio.sleep(GAP_SECONDS)
+
+    async def _hold(self) -> None:
+        """Work under the lease for a while, then let others have a turn, such as somebody who wants a whole pass."""
+        loop = asyncio.get_running_loop()
+        async with held(self._mirror.db, self._issuer_id) as fence:
+            if fence != self._fence + 1:  # whoever had the lease meanwhile may have spent of the budget
+                self._budget = None
+            self._fence = fence
+            end = loop.time() + HOLD_SECONDS
+            while loop.time() < end:
+                worked = await self.run_once(fence)
+                await asyncio.sleep(0 if worked else IDLE_SECONDS)
 
     async def run_once(self, fence: int) -> int:
         """Do what is next; return how many calls that took. Raises RemoteError, LeaseLost or StoreUnavailable."""

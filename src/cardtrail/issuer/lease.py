@@ -18,8 +18,9 @@ from cardtrail.errors import CardtrailError, Refused, StoreUnavailable
 SECONDS = 6.0
 """How long it lasts unless it is renewed."""
 RENEW_SECONDS = 2.0
-WAIT_SECONDS = 10.0
-"""How long to wait for one that somebody else has: longer than one lasts, so that a killed holder is waited out."""
+WAIT_SECONDS = 15.0
+"""How long to wait for one that somebody else has: longer than one lasts, so that a killed holder is waited out, and
+longer than a program that keeps a mirror for ever holds it at a stretch."""
 PAUSE = 0.25
 SECOND = 1_000_000
 

@@ -7,6 +7,7 @@ written, each kind of row in one statement.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +38,8 @@ MAX_SAMPLE = 65_536
 """Most of what was not understood that is kept as a sample, bytes."""
 MAX_NAME = 200
 """Longest name of a sighting, characters."""
+WHOLE_KINDS = frozenset({"element", "answer"})
+"""Kinds of sightings that are kept whole, because they could not be read."""
 MAX_SIGHTINGS = 10_000
 """Most sightings of an issuer; a server that invents names all the time must not fill the disk."""
 
@@ -225,13 +228,21 @@ def dwelt_in(each: Taken) -> str | None:
 
 def _write_sightings(tx: Transaction, issuer_id: str, batch: Batch) -> None:
     """Keep what was not understood at its first sight, as long as there is room for it."""
-    named = {(each.kind, each.name[:MAX_NAME]): each.sample[:MAX_SAMPLE] for each in batch.sightings}
+    named = {(each.kind, _name_of(each)): each.sample[:MAX_SAMPLE] for each in batch.sightings}
     if not named:
         return
     row = tx.one("count_sightings", issuer_id=issuer_id)
     room = max(0, MAX_SIGHTINGS - (row[0] if row else 0))
     rows = [(issuer_id, kind, name, batch.now, sample) for (kind, name), sample in sorted(named.items())]
     tx.each("add_sightings", rows[:room])
+
+
+def _name_of(sighting: Sighting) -> str:
+    """Return what tells a sighting from others of its kind; each thing that could not be read is one of its own."""
+    name = sighting.name[:MAX_NAME]
+    if sighting.kind not in WHOLE_KINDS:
+        return name
+    return f"{name[: MAX_NAME - 9]} {blake2b(sighting.sample, digest_size=4).hexdigest()}"
 
 
 def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, schedule: Schedule) -> None:
