@@ -88,7 +88,7 @@ def test_the_newest_mark_and_every_sighting_are_kept(hall: Hall) -> None:
                    enumerate((first, second, third))]  # fmt: skip
         await hall.take(message(), *strange)
         assert execute(hall.url, "SELECT mark FROM issuer") == [("b",)]
-        assert execute(hall.url, "SELECT name FROM sighting ORDER BY name") == [("0",), ("1",), ("2",)]
+        assert [name[0] for (name,) in execute(hall.url, "SELECT name FROM sighting ORDER BY name")] == ["0", "1", "2"]
 
     play(hall, scene())
 
