@@ -55,10 +55,13 @@ class AsyncSender:
         except ValueError:
             raise _unfit() from None
         self._timeout = link.timeout
+        self._is_closed = False
         _settle_at_exit()
 
     async def send(self, request: Request) -> Response | Failed:
         """Return what came of it."""
+        if self._is_closed:  # the HTTP client itself closes in its own time, and still sends meanwhile
+            return _CLOSED
         try:
             built = _filled(self._http.request(request.method, request.url), request, self._timeout)
             async with built.build_streamed() as response:
@@ -70,6 +73,7 @@ class AsyncSender:
 
     async def close(self) -> None:
         """End every connection."""
+        self._is_closed = True
         await self._http.close()
 
 
@@ -83,9 +87,12 @@ class Sender:
         except ValueError:
             raise _unfit() from None
         self._timeout = link.timeout
+        self._is_closed = False
 
     def send(self, request: Request) -> Response | Failed:
         """Return what came of it."""
+        if self._is_closed:  # the HTTP client itself closes in its own time, and still sends meanwhile
+            return _CLOSED
         try:
             built = _filled(self._http.request(request.method, request.url), request, self._timeout)
             with built.build_streamed() as response:
@@ -97,6 +104,7 @@ class Sender:
 
     def close(self) -> None:
         """End every connection."""
+        self._is_closed = True
         self._http.close()
 
 
