@@ -51,8 +51,8 @@ def serve(**given: Any) -> None:
     Without a server to ask it only receives. Every option can also come from the environment.
     """
     settings = settings_of(given)
-    configure(settings.log_level)
     check_issuer(settings)
+    configure(settings.log_level)
     uvloop.run(_serve(settings))
 
 

@@ -43,8 +43,8 @@ def reconcile(*, again: Flag = False, json: Flag = False, **given: Any) -> None:
         Print JSON instead of text.
     """
     settings = settings_of(given)
-    configure(settings.log_level)
     check_issuer(settings)
+    configure(settings.log_level)
     code = asyncio.run(_reconcile(settings, again=again, as_json=json))
     if code:
         sys.exit(code)
