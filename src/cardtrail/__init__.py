@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from cardtrail.issuer.answers import Features, Notification, Notifications, NotOrdered, Ordered, Page, Replayed
     from cardtrail.issuer.asgi import asgi_app
     from cardtrail.issuer.client import AsyncClient, Client
-    from cardtrail.issuer.mirror import AsyncMirror, Mirror
+    from cardtrail.issuer.hooks import Hook
+    from cardtrail.issuer.mirror import AsyncMirror, Change, Held, Mirror
     from cardtrail.issuer.receipt import Receipt
     from cardtrail.issuer.receive import AsyncReceiver, Receiver
     from cardtrail.issuer.standing import Applied, Doubtful, Duplicate, Observed, Regressed, Stale
@@ -50,6 +51,7 @@ __all__ = [
     "AsyncReceiver",
     "BadAnswer",
     "CardtrailError",
+    "Change",
     "Checkpoint",
     "Client",
     "Conflict",
@@ -58,6 +60,8 @@ __all__ = [
     "Duplicate",
     "Features",
     "Forbidden",
+    "Held",
+    "Hook",
     "InputError",
     "Mirror",
     "NotFound",
@@ -101,7 +105,8 @@ _HOMES = {
     ),
     "cardtrail.issuer.asgi": ("asgi_app",),
     "cardtrail.issuer.client": ("AsyncClient", "Client"),
-    "cardtrail.issuer.mirror": ("AsyncMirror", "Mirror"),
+    "cardtrail.issuer.hooks": ("Hook",),
+    "cardtrail.issuer.mirror": ("AsyncMirror", "Change", "Held", "Mirror"),
     "cardtrail.issuer.receipt": ("Receipt",),
     "cardtrail.issuer.receive": ("AsyncReceiver", "Receiver"),
     "cardtrail.issuer.standing": ("Applied", "Doubtful", "Duplicate", "Observed", "Regressed", "Stale"),
