@@ -52,7 +52,7 @@ class Platform:
         self.down = False
 
     async def features(self, *, again: bool = False) -> Features:
-        assert not again
+        del again
         return Features(feed=self.pages is not None, batch=self.batch)
 
     async def ask(self, card_id: str) -> bytes | None:
@@ -63,6 +63,8 @@ class Platform:
         return None if element is None else b'{"operations":[%b]}' % element
 
     async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
+        if not self.batch:
+            raise NotOffered("no batch")
         self.asked.append(f"{len(card_ids)} at once")
         return Envelope([msgspec.Raw(self.cards[each]) for each in card_ids if each in self.cards])
 
@@ -395,3 +397,43 @@ def test_what_fails_is_tried_again_and_does_not_end_the_loop(site: Site, monkeyp
         await asyncio.gather(keeping, return_exceptions=True)
 
     asyncio.run(run())
+
+
+def test_batches_that_are_gone_are_found_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a server that stopped reading batches was asked for them for ever."""
+    monkeypatch.setattr(keep, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(keep, "IDLE_SECONDS", 0.01)
+    site.platform.batch = True
+
+    async def run() -> None:
+        await site.expect(3)
+        site.now += 3 * DAY
+        keeper = site.keeper()
+        async with site.leased() as fence:
+            await keeper.run_once(fence)
+        site.platform.batch = False
+        site.platform.cards |= {f"card-{number:05d}": picture(f"card-{number:05d}") for number in range(3)}
+        keeping = asyncio.create_task(keeper.run())
+        async with asyncio.timeout(60):
+            while site.rows("SELECT count(*) FROM operation") != [(3,)]:
+                site.now += 600 * SECOND
+                await asyncio.sleep(0.02)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_doubts_are_ended_beside_a_feed_that_says_nothing_of_them(site: Site) -> None:
+    """Regression: one pass with a feed left what was doubtful as it was."""
+    site.platform.pages = []
+
+    async def run() -> Heard:
+        await site.hear(picture("a", "CARD_PROD_EXCEPTION"), picture("a", "CARD_PROD_ONGOING"))
+        site.platform.cards["a"] = picture("a", "CARD_PROD_EXCEPTION")
+        async with site.leased() as fence:
+            work = Reconciler(Asker(ISSUER, site.platform, site.mirror, fence, many=False))
+            return await work.pull() + await work.ask_doubtful()
+
+    assert asyncio.run(run()).changed == 1
+    assert site.rows("SELECT stage, doubtful FROM operation") == [("CARD_PROD_EXCEPTION", 0)]

@@ -1,10 +1,12 @@
 """`cardtrail cards`: the issuer's cards in the mirror: which to expect, where one is, what has changed."""
 
 import sys
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any
 
 from cyclopts import App
+from rich import progress
+from rich.console import Console
 
 from cardtrail.cli.kit import MIRROR, Flag, check_issuer, mirrored
 from cardtrail.cli.options import signature_of
@@ -81,12 +83,16 @@ def changes(*, after: int = 0, **given: Any) -> None:
     mirrored(settings, work)
 
 
-def _opened(file: str) -> IO[str]:
-    """Open a file of cards. Raises InputError."""
+def _opened(file: str) -> AbstractContextManager[IO[str]]:
+    """Open a file of cards, with a progress bar on a terminal. Raises InputError."""
     if file == "-":
-        return sys.stdin
+        return nullcontext(sys.stdin)
+    console = Console(stderr=True)
     try:
-        return Path(file).open(encoding="utf-8", newline="")
+        return progress.open(
+            file, "r", encoding="utf-8", newline="", description="importing", console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
     except OSError as error:
         raise InputError("file", f"{file}: {error.strerror}") from None
 

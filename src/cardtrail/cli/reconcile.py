@@ -79,7 +79,8 @@ async def _reconcile(settings: Settings, *, again: bool, as_json: bool) -> int:
 async def _pass(work: Reconciler, features: Features, *, again: bool) -> Heard:
     if not features.feed:
         return await work.sweep()
-    return await (work.read_anew() if again else work.pull())
+    read = await (work.read_anew() if again else work.pull())
+    return read + await work.ask_doubtful()
 
 
 async def _left(mirror: AsyncMirror, issuer_id: str) -> int:

@@ -103,6 +103,8 @@ class Keeper:
             except LeaseLost as error:
                 _log.warning("reconciler of %s begins again: %s", self._issuer_id, error)
             except CardtrailError as error:
+                if isinstance(error, NotOffered):
+                    self._features = None  # it had this a while ago; find out anew
                 _log.warning("reconciler of %s: %s", self._issuer_id, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -124,11 +126,11 @@ class Keeper:
 
     async def run_once(self, fence: int) -> int:
         """Do what is next; return how many calls that took. Raises RemoteError, LeaseLost or StoreUnavailable."""
+        await self._learn()
         if self._features is None:
-            self._features = await self._source.features()
+            self._features = await self._source.features(again=True)
         if self._budget is None:
             self._budget = await self._stored_budget()
-        await self._learn()
         asker = Asker(self._issuer_id, self._source, self._mirror, fence, many=self._features.batch)
         heard = await self._pull(asker) if self._features.feed else Heard()
         heard += await self._spend(asker)
@@ -142,6 +144,7 @@ class Keeper:
         now = self._mirror.clock()
         if now >= self._learn_at or now < self._learn_at - LEARN_EVERY:
             self._learn_at = now + LEARN_EVERY
+            self._features = None  # a server that was upgraded may have more by now
             await learn.mend_times(self._mirror, self._issuer_id)
             await learn.learn(self._mirror, self._issuer_id)
             if self._pace.keep_days:

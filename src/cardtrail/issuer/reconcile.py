@@ -72,12 +72,12 @@ class Reconciler:
         Raises RemoteUnauthorized, RemoteForbidden, Outage, DayOver, LeaseLost or StoreUnavailable.
         """
         this = await self._begin("sweep")
-        done = this.done + await self._ask_all(this, self._open_cards(this)) + await self._ask_doubtful(this)
+        done = this.done + await self._ask_all(this, self._open_cards(this)) + await self.ask_doubtful(this)
         await self._end()
         return done
 
-    async def _ask_doubtful(self, this: Pass) -> Heard:
-        """Ask for cards that notifications made doubtful since they were asked for."""
+    async def ask_doubtful(self, this: Pass | None = None) -> Heard:
+        """Ask for cards that notifications have made doubtful; raises as `sweep`."""
         done = Heard()
         for _ in range(ROUNDS):
             cards = await self._rows("due_cards", priority=int(Why.DOUBTFUL), now=self._mirror.clock())
@@ -98,7 +98,7 @@ class Reconciler:
         finally:
             await _ended(under_way)
 
-    async def _ask(self, this: Pass, cards: list[Wanted]) -> Heard:
+    async def _ask(self, this: Pass | None, cards: list[Wanted]) -> Heard:
         try:
             allowed = await self._allowed(len(cards))
         except DayOver:
@@ -171,8 +171,7 @@ class Reconciler:
         cursor = await self._cursor()
         for _ in range(MAX_PAGES):
             heard, cursor, more = await self._read_page(cursor)
-            if this is not None:
-                await self._add(this, heard)
+            await self._add(this, heard)
             self._progress(heard, heard.asked)
             done += heard
             if not more:
@@ -235,7 +234,9 @@ class Reconciler:
 
         return await self._mirror.db.transact(work)
 
-    async def _add(self, this: Pass, heard: Heard, within: int = RESUME_WITHIN) -> None:
+    async def _add(self, this: Pass | None, heard: Heard, within: int = RESUME_WITHIN) -> None:
+        if this is None:  # what was asked for belongs to no pass
+            return
         await self._write(lambda tx: tx.run(
             "add_to_pass", issuer_id=self._issuer_id, start_no=this.start_no, calls=heard.calls, asked=heard.asked,
             unknown=heard.unknown, failed=heard.failed, repaired=heard.changed, until=self._mirror.clock() + within,
