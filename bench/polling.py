@@ -19,7 +19,7 @@ from cardtrail.issuer.budget import Limits
 DAYS = 90
 SEED = 7
 LOST = (0.01,)
-RATES = (0.5, 1.0, 2.0, 4.0)
+RATES = (0.5, 2.0)
 """Budgets, calls a second over a whole day, for a million cards; at most five times as many in any second."""
 WHOLE = 1_000_000
 EVENLY = (("each hour", HOUR), ("each day", DAY))
