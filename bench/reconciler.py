@@ -104,7 +104,8 @@ if __name__ == "__main__":
     _parser.add_argument("--mirror", default="")
     _told = _parser.parse_args()
     _told.pem = Path(_told.key).read_text()
-    _cards = [json.loads(line)["cardId"] for line in Path(_told.cards).read_text().splitlines()]
+    _lines = Path(_told.cards).read_text().splitlines() if _told.way != "sweep" else []  # a pass needs no list
+    _cards = [json.loads(line)["cardId"] for line in _lines]
     try:
         sys.stdout.write(uvloop.run(WAYS[_told.way](_told, _cards)).text + "\n")
     except (VoidError, OSError) as reason:
