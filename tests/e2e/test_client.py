@@ -251,7 +251,8 @@ def test_without_a_certificate_or_without_the_authority_there_is_no_connection(
     pem, ca = authority.certificate("client").read_bytes(), authority.file.read_bytes()
     for options in ({"ca_pem": ca}, {"client_pem": pem}):
         client = open_client(secured, key=KEY, kid=KID, **options)
-        with pytest.raises(Unreachable, match="TLS"):
+        # The server may have closed before its refusal was read.
+        with pytest.raises(Unreachable, match=r"TLS|ended too early"):
             client.ask("card-1")
 
 
