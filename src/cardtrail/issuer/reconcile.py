@@ -23,8 +23,8 @@ from cardtrail.protocol.reading import operation_of
 
 PAGE = 1_000
 """Operations in a page of the feed."""
-CHUNK = 1_000
-"""Cards that are asked for with one ticket and kept by one transaction."""
+CHUNK = 500
+"""Cards that are asked for with one ticket and kept by one transaction, where each takes a call of its own."""
 AHEAD = 2
 """Lists of cards under way at once, so that nobody waits for the slowest answer of one."""
 MAX_PAGES = 1_000_000
@@ -132,7 +132,7 @@ class Reconciler:
 
     async def _rows(self, name: str, **parameters: object) -> list[Wanted]:
         rows = await self._mirror.db.read(
-            lambda tx: tx.all(name, issuer_id=self._issuer_id, most=min(CHUNK, MANY), **parameters)
+            lambda tx: tx.all(name, issuer_id=self._issuer_id, most=MANY if self._asker.many else CHUNK, **parameters)
         )
         return [Wanted(*row) for row in rows]
 
