@@ -196,6 +196,13 @@ def cardtrail(*words: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+def test_it_ends_without_a_fuss_when_nobody_reads_its_lines_any_more(tmp_path: Path) -> None:
+    with playing(tmp_path) as sandbox:
+        sandbox.process.stdout.close()  # type: ignore[union-attr]  # it is a pipe
+        assert sandbox.process.wait(PATIENCE) == 0
+    assert (tmp_path / "sandbox.log").read_text() == ""
+
+
 def test_a_receiver_that_was_stopped_for_a_while_is_told_every_newest_picture(tmp_path: Path) -> None:
     with playing(tmp_path) as sandbox:
         assert int(sandbox.env["SANDBOX_PID"]) == sandbox.process.pid
@@ -241,15 +248,15 @@ def test_what_is_dropped_is_missing_in_the_mirror_until_it_heals_and_the_drift_r
         sandbox.until(lambda line: "mirror notified" in line)
         dropping = cardtrail("sandbox", "drop", "on", "--data", str(tmp_path))
         assert (dropping.returncode, dropping.stdout) == (
-            0, "Notifications are thrown away from now on; 0 were thrown away until now.\n"
+            0, "From now on all notifications are lost; 0 were until now.\n"
         )  # fmt: skip
         while len(lost := sandbox.lacks(sandbox.newest)) < 3:
             sandbox.until(lambda _: True)
         sandbox.until_told({})  # for the platform everything has arrived
         sandbox.until(lambda line: "mirror answered" in line)
-        assert "All notifications are thrown away" in sandbox.written
+        assert "From now on all notifications are lost; the platform believes" in sandbox.written
         arriving = cardtrail("sandbox", "drop", "off", "--data", str(tmp_path))
-        assert re.fullmatch(r"Notifications arrive again; [1-9]\d* were thrown away until now\.\n", arriving.stdout)
+        assert re.fullmatch(r"From now on no notifications are lost; [1-9]\d* were until now\.\n", arriving.stdout)
         sandbox.until_told(sandbox.newest)
         report = cardtrail(
             "drift", "--json", "--mirror", env["CARDTRAIL_KIT_MIRROR"], "--issuer-id", env["CARDTRAIL_KIT_ISSUER_ID"]

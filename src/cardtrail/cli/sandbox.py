@@ -74,15 +74,17 @@ def drop(action: Literal["on", "off"], /, *, share: float = 1.0, data: Data = No
     action
         What to do.
     share
-        Which part is thrown away, more than 0 and at most 1.
+        Which part is thrown away, more than 0 and at most 1; the sandbox's seed decides which notifications these are.
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
+    from cardtrail.sandbox.drop import part_of  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.folder import Folder, default_folder  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.switch import switch_drop  # noqa: PLC0415 -- as above
 
     if not 0 < share <= 1:
         raise SettingError("share: more than 0 and at most 1 expected")
-    thrown = switch_drop(Folder(data or default_folder()), share if action == "on" else 0.0)
-    state = "are thrown away from now on" if action == "on" else "arrive again"
-    Console().print(f"Notifications {state}; {thrown} were thrown away until now.", markup=False, highlight=False)
+    wanted = share if action == "on" else 0.0
+    thrown = switch_drop(Folder(data or default_folder()), wanted)
+    text = f"From now on {part_of(wanted)} notifications are lost; {thrown} were until now."
+    Console().print(text, markup=False, highlight=False)

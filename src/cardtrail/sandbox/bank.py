@@ -21,7 +21,7 @@ from cardtrail.issuer.trust import Trust
 from cardtrail.platform.ledger import MAX_LISTED, Ledger, Selection
 from cardtrail.platform.outbox import NotificationState
 from cardtrail.sandbox.admit import ISSUER_ID
-from cardtrail.sandbox.drop import Drop
+from cardtrail.sandbox.drop import Drop, part_of
 from cardtrail.sandbox.server import Server
 from cardtrail.sandbox.subscribe import ENDPOINT_ID
 
@@ -116,10 +116,9 @@ class Bank:
         if not 0 <= share <= 1:
             raise InputError("share", "0 to 1", "FIELD_INVALID_VALUE")
         if share:
-            part = "All notifications" if share == ALL else f"{share:.0%} of the notifications"
-            self._say(f"{part} are thrown away; the platform believes that they arrived.")
+            self._say(f"From now on {part_of(share)} notifications are lost; the platform believes that they arrived.")
         elif self._wire.share:
-            self._say(f"Notifications arrive again; {self._wire.thrown} were thrown away.")
+            self._say(f"Notifications arrive again; {self._wire.thrown} were lost.")
         self._wire.share = share
 
     # ── what there is to see ──

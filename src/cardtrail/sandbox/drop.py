@@ -8,6 +8,13 @@ from cardtrail.issuer.way import MAX_BODY
 from cardtrail.protocol.reading import envelope_of
 
 
+def part_of(share: float) -> str:
+    """Return which notifications a share means, for people; "no" for none."""
+    if share in {0, 1}:
+        return "all" if share else "no"
+    return f"{100 * share:.3g}% of the"
+
+
 class Drop:
     """An application in front of the receiver: of all calls it answers `share` with 204, and throws them away.
 

@@ -47,14 +47,20 @@ DRAIN_SECONDS = 3
 
 
 def run(folder: Folder, port: int | None, seed: int, console: Console) -> None:
-    """Run until Ctrl-C or SIGTERM. Raises SettingError, StoreUnavailable or SchemaMismatch."""
+    """Run until Ctrl-C or SIGTERM, or until whoever read its lines has gone.
+
+    Raises SettingError, StoreUnavailable or SchemaMismatch.
+    """
     keys = console.is_terminal and has_keys()
     with closing(listen(port)) as socket_, _logging_to(folder), view_on(console, keys=keys) as view:
         bound = socket_.getsockname()[1]
         if port is None and bound != PORT:
             view.say(f"Port {PORT} is taken; this is port {bound}.")
         platform = Platform(settings_of(folder, bound))
-        asyncio.run(_run(folder, platform, socket_, seed, view, keys=keys))
+        try:
+            asyncio.run(_run(folder, platform, socket_, seed, view, keys=keys))
+        except BrokenPipeError:
+            return
     console.print(
         f"The sandbox has ended; its data stays in {folder.path}.", soft_wrap=True, style="none", markup=False
     )
@@ -164,7 +170,7 @@ async def _together(*works: Coroutine[None, None, None]) -> None:
             for work in works:
                 group.create_task(work)
     except ExceptionGroup as failed:
-        known = failed.subgroup(CardtrailError)
+        known = failed.subgroup((CardtrailError, BrokenPipeError))
         raise (failed if known is None else known.exceptions[0]) from None
 
 

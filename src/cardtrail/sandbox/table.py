@@ -10,6 +10,7 @@ from rich.text import Text
 from cardtrail.core.status import ProductionStatus, ShipmentStatus
 from cardtrail.sandbox.bank import PULL_SECONDS, Books
 from cardtrail.sandbox.compare import WHOLE_WAY, Row, Sight
+from cardtrail.sandbox.drop import part_of
 
 _STYLES: dict[str, str] = {
     ProductionStatus.EXCEPTION: "yellow", ProductionStatus.RETURNED: "red", ProductionStatus.DATA_EXCEPTION: "red",
@@ -93,8 +94,7 @@ def _receiver(books: Books, width: int) -> Text:
 
 
 def _wire(books: Books) -> Text:
-    part = "all" if books.share == 1 else f"{books.share:.0%}"
-    state = (f"dropping {part}", _WRONG) if books.share else "dropping off"
+    state = (f"dropping {part_of(books.share)} notifications", _WRONG) if books.share else "dropping off"
     return Text.assemble(state, f" · {books.thrown} thrown away")
 
 

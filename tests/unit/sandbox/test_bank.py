@@ -63,13 +63,13 @@ def test_what_is_dropped_is_believed_to_have_arrived_and_is_not_in_the_mirror(tm
         async with banking(tmp_path) as told:
             assert await told.notify(REQUESTED) == 204
             told.bank.toggle_drop()
-            assert (await told.said()).startswith("All notifications are thrown away")
+            assert (await told.said()).startswith("From now on all notifications are lost")
             assert await told.notify(READY) == 204
             assert await told.stages() == ["CARD_PROD_REQUESTED"]
             books = await told.bank.look()
             assert (books.taken, books.share, books.thrown) == (1, 1.0, 1)
             told.bank.toggle_drop()
-            assert await told.said() == "Notifications arrive again; 1 were thrown away."
+            assert await told.said() == "Notifications arrive again; 1 were lost."
             assert await told.notify(READY) == 204
             assert await told.stages() == ["CARD_PROD_READY"]
 
@@ -80,7 +80,7 @@ def test_a_share_is_said_as_a_part_and_to_drop_nothing_twice_is_not_worth_a_word
     async def play() -> None:
         async with banking(tmp_path) as told:
             told.bank.drop(0.3)
-            assert (await told.said()).startswith("30% of the notifications are thrown away")
+            assert (await told.said()).startswith("From now on 30% of the notifications are lost")
             told.bank.toggle_drop()
             assert (await told.said()).startswith("Notifications arrive again")
             told.bank.drop(0)

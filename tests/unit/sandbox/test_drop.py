@@ -8,7 +8,7 @@ import pytest
 
 from cardtrail.issuer.asgi import Receive, Scope, Send
 from cardtrail.sandbox import drop as module
-from cardtrail.sandbox.drop import Drop
+from cardtrail.sandbox.drop import Drop, part_of
 
 BODY = b'{"operations":[{},{}],"cardtrail":{"cursor":"mark"}}'
 
@@ -71,6 +71,12 @@ def test_the_seed_decides_what_a_share_is() -> None:
     assert fates(7) == fates(7)
     assert fates(7) != fates(8)
     assert 250 < fates(7).count(204) < 350
+
+
+def test_a_share_is_told_as_a_part() -> None:
+    assert [part_of(share) for share in (0, 1, 1.0, 0.3, 0.001, 1 / 3)] == [
+        "no", "all", "all", "30% of the", "0.1% of the", "33.3% of the"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"operations":1}', b"\xff", b"[" * 100_000])

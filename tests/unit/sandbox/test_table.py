@@ -79,7 +79,10 @@ def test_the_footer_tells_what_comes_in_what_is_lost_and_what_is_put_right() -> 
     assert told(BOOKS, width=66)[0] == "receiver up · 1234 taken · 2 pending · oldest 4 s"
 
 
-@pytest.mark.parametrize(("share", "dropping"), [(1.0, "dropping all"), (0.3, "dropping 30%"), (0.0, "dropping off")])
+@pytest.mark.parametrize(
+    ("share", "dropping"),
+    [(1.0, "dropping all notifications"), (0.3, "dropping 30% of the notifications"), (0.0, "dropping off")],
+)
 def test_the_footer_says_how_much_is_thrown_away(share: float, dropping: str) -> None:
     assert told(msgspec.structs.replace(BOOKS, share=share, thrown=12))[1] == f"{dropping} · 12 thrown away"
 
