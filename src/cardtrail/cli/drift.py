@@ -114,7 +114,7 @@ def _print_missed(missed: list[Missed]) -> None:
     table = table_of("card", "was", "is", "since (UTC)", "for at most")
     for each in missed:
         table.add_row(
-            plain(each.card_id), plain(each.before or "nothing"), plain(each.after), when(each.wrong_since),
+            plain(each.card_id), plain(each.before or "nothing"), plain(each.after), when(each.wrong_since)[5:],
             span(each.wrong_for),
         )  # fmt: skip
     print_all(table)
