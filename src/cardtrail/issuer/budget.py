@@ -151,5 +151,8 @@ class Budget:
 
 
 def bound_of(open_cards: int, limits: Limits) -> int:
-    """Return how long an open card can stay wrong at most, µs, if the server answers: the sweep's full round."""
-    return max(SWEEP_AFTER, ceil(open_cards / (limits.daily * limits.sweep_share) * DAY))
+    """Return how long an open card can stay wrong at most, µs, if the server answers.
+
+    A card joins the sweep's line a while after it was told of or asked for, and all others may stand before it.
+    """
+    return SWEEP_AFTER + ceil(open_cards / (limits.daily * limits.sweep_share) * DAY)

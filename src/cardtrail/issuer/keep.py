@@ -3,7 +3,7 @@
 Where the platform has a feed of changes, it pulls when a notification's high-water mark says that there is something
 new, at most once an interval, and ten times as seldom without such news. Where there is none, it spends its budget of
 calls: on cards that are due, most urgent first, and a share of it always on the open cards that were asked for longest
-ago. So a mirror is never wrong for longer than the stated bound: open cards by that share of the budget.
+ago. So a mirror is never wrong for longer than the stated bound: a day, and open cards by that share of the budget.
 """
 
 import asyncio

@@ -102,7 +102,9 @@ def test_patience_grows_where_calls_are_short_and_falls_where_they_are_left_over
     assert patience(100_000)[-1] < patience(100_000)[0]
 
 
-def test_the_bound_is_the_sweeps_full_round_and_a_day_at_least() -> None:
+def test_the_bound_is_the_wait_before_the_sweeps_line_and_the_whole_line() -> None:
+    """Regression: the wait before a card joins the line was left out where the line is longer than a day."""
     limits = Limits(per_second=100, per_day=1_000, sweep_share=0.2)
-    assert bound_of(0, limits) == bound_of(200, limits) == SWEEP_AFTER
-    assert bound_of(2_000, limits) == 10 * DAY
+    assert bound_of(0, limits) == SWEEP_AFTER
+    assert bound_of(200, limits) == SWEEP_AFTER + DAY
+    assert bound_of(2_000, limits) == SWEEP_AFTER + 10 * DAY
