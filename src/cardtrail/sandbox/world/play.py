@@ -1,0 +1,66 @@
+"""The player: drives the world by the clock, one thing at a time, and lets nobody else move time meanwhile."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from cardtrail.errors import Refused
+from cardtrail.sandbox.world.clock import VirtualClock
+from cardtrail.sandbox.world.course import Event
+from cardtrail.sandbox.world.hours import HOUR
+from cardtrail.sandbox.world.verbs import Scan, Verb, act
+from cardtrail.sandbox.world.world import Outside, World
+
+STEP = HOUR
+"""What happens within so long of a jump is reported together, as of its end."""
+
+_log = structlog.get_logger()
+
+
+class Player:
+    """Plays a world to the platform, as time passes and when somebody moves it."""
+
+    def __init__(self, world: World, clock: VirtualClock, outside: Outside, step: int = STEP) -> None:
+        self.world = world
+        self.clock = clock
+        self._outside = outside
+        self._step = step
+        self._turn = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Play for ever."""
+        while True:
+            await self.clock.until(self.world.next_at())
+            await self.run_once()
+
+    async def run_once(self) -> int:
+        """Let everything happen that is due; return how much it was."""
+        async with self._turn:
+            try:
+                return await self.world.play(self.clock(), self._outside)
+            except Refused as error:  # what the platform does not want is lost, and the rest goes on
+                _log.error("not_taken", error=str(error))
+                return 0
+
+    async def advance(self, span: int, progress: Callable[[float], None] = lambda _: None) -> int:
+        """Let a span of µs pass at once, hour by hour, and return how much happened: the platform has recorded it all.
+
+        Raises InputError for a step back or a span of more than ten years, or what the way to the platform raises.
+        """
+        async with self._turn:
+            begin, count = self.clock(), 0
+            self.clock.check(span)
+            while (at := self.world.next_at()) is not None and at <= begin + span:
+                self.clock.reach(min(begin + span, at - at % self._step + self._step))
+                count += await self.world.play(self.clock(), self._outside)
+                progress((self.clock() - begin) / span)
+            self.clock.reach(begin + span)
+            return count
+
+    async def act(self, issuer_id: str, card_id: str, verb: Verb, scan: Scan | None = None) -> Sequence[Event]:
+        """Have something happen to a card now; return what was reported. Raises NotFound or Conflict."""
+        async with self._turn:
+            events = act(self.world, self.world.course(issuer_id, card_id), verb, scan)
+            self.world.note(await self._outside.report(events))
+            return events

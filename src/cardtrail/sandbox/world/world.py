@@ -1,0 +1,209 @@
+"""The world at work: orders become courses, and what is due is reported. It is the platform's production connector.
+
+All that will happen stands on one agenda, so that the same seed and the same orders give the same events: the next
+thing is taken, whatever clock drives it.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from cardtrail.errors import NotFound
+from cardtrail.platform.connector import CardOrder
+from cardtrail.sandbox.world.book import Book
+from cardtrail.sandbox.world.course import Beat, Course, Event, Ordered, Planner
+from cardtrail.sandbox.world.magic import scenario_named
+from cardtrail.sandbox.world.plant import Plant
+
+MAX_BATCH = 1_000
+"""Most events of one report, and most orders of one call: what the platform takes at once."""
+MAX_COURSES = 200_000
+"""Courses that are remembered; the oldest that have ended are forgotten."""
+REORDER_AFTER = 24 * 3_600 * 1_000_000
+"""How long after a course's end the bank orders the card again, where its scenario says so, µs."""
+NO_SCENARIO = "NO_SUCH_SCENARIO"
+"""`errorCode` of an order whose magic id names none: it is rejected, so that a slip cannot pass unseen."""
+
+_log = structlog.get_logger()
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """A card that the bank orders at some time."""
+
+    card_id: str
+    request_id: str
+
+
+class Outside(Protocol):
+    """Where the world's doings go: to the platform, by whatever way."""
+
+    async def report(self, events: Sequence[Event]) -> Sequence[Any]:
+        """Report events; return each one's result, `accepted`, `duplicate` or `rejected`, as ingest answers it."""
+        ...
+
+    async def order(self, wishes: Sequence[Wish]) -> None:
+        """Have the bank order cards."""
+        ...
+
+
+class World:
+    """Sites and carriers. `clock` gives virtual time, µs; `seed` decides every choice that is made."""
+
+    def __init__(
+        self, book: Book, seed: int, clock: Callable[[], int], touch: Callable[[], None] = lambda: None
+    ) -> None:
+        self.book = book
+        self.clock = clock
+        self.told = Counter[str]()
+        """How the platform answered what was reported: accepted, duplicate, rejected."""
+        self.stories = Counter[str]()
+        """Orders of each scenario."""
+        self.courses: dict[tuple[str, str], Course] = {}
+        """The newest course of each card, by issuer and card."""
+        self.planner = Planner(book, Plant())
+        self._seed = seed
+        self._touch = touch
+        self._orders = Counter[tuple[str, str]]()
+        self._known: set[str] = set()
+        self._agenda: list[tuple[int, int, Wish | tuple[Course, int]]] = []
+        self._entries = 0
+
+    # ── orders in ──
+
+    async def place(self, order: CardOrder) -> None:
+        """Take an order, as the platform's production connector."""
+        if order.operation_id in self._known:
+            return
+        self._known.add(order.operation_id)
+        self.begin(Ordered(order.issuer_id, order.card_id, order.operation_id), _request_id_of(order))
+
+    def begin(self, order: Ordered, request_id: str | None) -> Course:
+        """Plan an order's course from now on, and remember it."""
+        key = order.issuer_id, order.card_id
+        self._orders[key] += 1
+        chance = Random(f"{self._seed}|{order.issuer_id}|{order.card_id}|{self._orders[key]}")  # noqa: S311 -- a story is no secret
+        name, wanted = self._scenario_of(order, request_id, chance)
+        course = self.planner.course_of(order, name, chance, self.clock())
+        if name != wanted:
+            course.plan([_told_of(course.beats[0], wanted, self.book)])
+        self.stories[name] += 1
+        self._remember(key, course)
+        self.replan(course)
+        return course
+
+    def _scenario_of(self, order: Ordered, request_id: str | None, chance: Random) -> tuple[str, str]:
+        """Return the scenario to play and the one that was asked for; they differ where there is no such scenario."""
+        names = self.book.scenarios
+        wanted = scenario_named(request_id, names) or scenario_named(order.card_id, names)
+        if wanted is None:
+            wanted = chance.choices(list(names), [each.weight for each in names.values()])[0]
+        return (wanted if wanted in names else "data-exception"), wanted
+
+    def _remember(self, key: tuple[str, str], course: Course) -> None:
+        self.courses.pop(key, None)
+        self.courses[key] = course
+        if len(self.courses) > MAX_COURSES:
+            ended = next((key for key, each in self.courses.items() if not each.beats), next(iter(self.courses)))
+            del self.courses[ended]
+
+    def course(self, issuer_id: str, card_id: str) -> Course:
+        """Return a card's newest course. Raises NotFound."""
+        found = self.courses.get((issuer_id, card_id))
+        if found is None:
+            raise NotFound(f"cardId: the sandbox has no order of {card_id[:48]!r} under way since it began")
+        return found
+
+    # ── the agenda ──
+
+    def wish(self, at: int, wish: Wish) -> None:
+        """Have the bank order a card at an instant."""
+        self._enter(at, wish)
+
+    def replan(self, course: Course) -> None:
+        """Put what a course will report next on the agenda; what stood there before is void by its version."""
+        if course.beats:
+            self._enter(course.beats[0].reported_at, (course, course.version))
+
+    def _enter(self, at: int, entry: Wish | tuple[Course, int]) -> None:
+        self._entries += 1
+        heapq.heappush(self._agenda, (at, self._entries, entry))
+        self._touch()
+
+    def next_at(self) -> int | None:
+        """Return when the next thing happens, µs; None where nothing will."""
+        while self._agenda and _is_void(self._agenda[0][2]):
+            heapq.heappop(self._agenda)
+        return self._agenda[0][0] if self._agenda else None
+
+    async def play(self, until: int, outside: Outside) -> int:
+        """Let everything happen that is due by an instant; return how much it was.
+
+        Raises what `outside` raises; what it had been given has happened, and was perhaps not heard of.
+        """
+        count = 0
+        while True:
+            wishes, events = self._due(until)
+            if not wishes and not events:
+                return count
+            if wishes:
+                await outside.order(wishes)
+            if events:
+                self.note(await outside.report(events))
+            count += len(wishes) + len(events)
+
+    def note(self, results: Sequence[Any]) -> None:
+        """Count how the platform answered."""
+        self.told.update(result["result"] for result in results)
+        for result in results:
+            if result["result"] == "rejected":
+                _log.warning("event_rejected", **{name: result.get(name) for name in ("eventId", "errorCode", "error")})
+
+    def _due(self, until: int) -> tuple[list[Wish], list[Event]]:
+        """Take from the agenda what is due, as much as one call carries."""
+        wishes: list[Wish] = []
+        events: list[Event] = []
+        while len(wishes) + len(events) < MAX_BATCH:
+            at = self.next_at()
+            if at is None or at > until:
+                break
+            entry = heapq.heappop(self._agenda)[2]
+            if isinstance(entry, Wish):
+                wishes.append(entry)
+            else:
+                events.append(self._step(entry[0]).event)
+        return wishes, events
+
+    def _step(self, course: Course) -> Beat:
+        """Let the next thing of a course happen."""
+        beat = course.take()
+        self.replan(course)
+        if not course.beats and course.scenario.reorder:
+            wish = Wish(course.order.card_id, f"sbx-{course.scenario.reorder}-{course.order.short_id}")
+            self.wish(beat.reported_at + REORDER_AFTER, wish)
+        return beat
+
+
+def _is_void(entry: Wish | tuple[Course, int]) -> bool:
+    return not isinstance(entry, Wish) and entry[0].version != entry[1]
+
+
+def _request_id_of(order: CardOrder) -> str | None:
+    try:
+        content = msgspec.json.decode(order.content) if order.content else {}
+    except msgspec.DecodeError:
+        return None
+    name = content.get("issuerRequestId") if isinstance(content, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _told_of(beat: Beat, wanted: str, book: Book) -> Beat:
+    """Return an order's rejection that says which scenarios there are."""
+    text = f"there is no scenario {wanted[:60]!r}; there are {', '.join(book.scenarios)}"
+    return Beat(
+        beat.name, beat.happens_at, beat.reported_at, beat.event | {"errorCode": NO_SCENARIO, "error": text[:300]}
+    )
