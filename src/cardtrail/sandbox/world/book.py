@@ -1,7 +1,7 @@
 """The book of the world: sites, carriers, steps and scenarios, read from TOML. `book.toml` is the one that ships."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -117,13 +117,13 @@ def shipped_book() -> Book:
 
 
 def book_with(path: Path) -> Book:
-    """Return the shipped book with a file's entries added or put in place. Raises SettingError naming file and field."""
+    """Return the shipped book with a file's entries added or put in place.
+
+    Raises SettingError naming the file and the field.
+    """
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_FILE + 1)
-        if len(text) > MAX_FILE:
-            raise InputError("", f"at most {MAX_FILE:,} bytes")
-        mine, shipped = _book_of(text), shipped_book()
+            mine, shipped = _book_of(file.read(MAX_FILE + 1)), shipped_book()
         return _checked(Book(**{
             each: {**getattr(shipped, each), **getattr(mine, each)} for each in Book.__struct_fields__
         }))  # fmt: skip
@@ -134,6 +134,8 @@ def book_with(path: Path) -> Book:
 
 
 def _book_of(text: bytes) -> Book:
+    if len(text) > MAX_FILE:
+        raise InputError("", f"at most {MAX_FILE:,} bytes")
     try:
         return msgspec.convert(tomllib.loads(text.decode()), Book, dec_hook=_span)
     except msgspec.ValidationError as error:
@@ -158,7 +160,10 @@ def _checked(book: Book) -> Book:
     """Return the book, or raise InputError naming the first entry that does not fit the others."""
     if not book.sites:
         raise InputError("sites", "at least one expected")
-    for name, place in {**book.sites, **book.carriers}.items():
+    if not any(carrier.weight for carrier in book.carriers.values()):
+        raise InputError("carriers", "at least one with a weight expected")
+    places: dict[str, Site | Carrier] = {**book.sites, **book.carriers}
+    for name, place in places.items():
         if place.hours[0] >= place.hours[1]:
             raise InputError(f"{name}.hours", "from an earlier to a later hour expected")
     for name, kind in book.steps.items():
@@ -189,17 +194,13 @@ def _check_scenario(book: Book, field: str, scenario: Scenario) -> None:
         raise InputError(f"{field}.steps", "a carrier's steps need the site's `shipped` before them")
     if scenario.parcel == "untracked" and "carrier" in makers:
         raise InputError(f"{field}.parcel", "what has no number is not scanned")
-    _check_names(
-        book, field, {"carrier": (scenario.carrier, book.carriers), "reorder": (scenario.reorder, book.scenarios)}
-    )
+    _check_names(f"{field}.carrier", scenario.carrier, book.carriers)
+    _check_names(f"{field}.reorder", scenario.reorder, book.scenarios)
 
 
-def _check_names(book: Book, field: str, named: Mapping[str, tuple[str, Mapping[str, Entry]]]) -> None:
-    for member, (name, known) in named.items():
-        if name and name not in known:
-            raise InputError(f"{field}.{member}", f"one of {', '.join(known)} expected, not {name!r}")
-    if not any(carrier.weight for carrier in book.carriers.values()):
-        raise InputError("carriers", "at least one with a weight expected")
+def _check_names(field: str, name: str, known: Iterable[str]) -> None:
+    if name and name not in known:
+        raise InputError(field, f"one of {', '.join(known)} expected, not {name!r}")
 
 
 def kind_of(name: str, kind: StepKind) -> str:

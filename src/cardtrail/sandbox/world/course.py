@@ -42,6 +42,7 @@ class Beat(msgspec.Struct, frozen=True):
     """Something that will be reported: when it happens and when it is reported, µs, and what is said."""
 
     name: str
+    by: str
     happens_at: int
     reported_at: int
     event: Event
@@ -51,7 +52,7 @@ class Beat(msgspec.Struct, frozen=True):
         occurred = self.event["occurredAt"]
         moved = datetime.fromisoformat(occurred) + timedelta(microseconds=span)
         event = self.event | {"occurredAt": wire_instant(round(moved.timestamp() * 1_000) * 1_000)}
-        return Beat(self.name, self.happens_at + span, self.reported_at + span, event)
+        return Beat(self.name, self.by, self.happens_at + span, self.reported_at + span, event)
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -126,7 +127,7 @@ class Planner:
         beats = list(self._beats(course, chance, at))
         if scenario.again:
             beats += [
-                Beat(f"{beat.name} again", beat.happens_at, beat.reported_at + scenario.again, beat.event)
+                msgspec.structs.replace(beat, name=f"{beat.name} again", reported_at=beat.reported_at + scenario.again)
                 for beat in beats
             ]  # fmt: skip
         course.plan(beats)
@@ -180,7 +181,7 @@ class Planner:
             event |= self._of_carrier(course, step.step, kind, at)
             if town:
                 event["location"] = town if step.step in _AT_THE_DOOR else "Frankfurt"
-        return Beat(step.step, at, at + step.late, event)
+        return Beat(step.step, kind.by, at, at + step.late, event)
 
     def _of_site(self, course: Course, name: str, kind: StepKind, at: int) -> Event:
         order = course.order

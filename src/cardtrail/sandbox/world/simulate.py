@@ -66,7 +66,10 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def simulate(plan: Plan, book: Book, database: Path, progress: Progress = lambda _: None) -> Simulated:
-    """Simulate into a SQLite file that is made anew. `progress` hears how much is done, 0 to 1. Raises StoreUnavailable."""
+    """Simulate into a SQLite file that is made anew; `progress` hears how much is done, 0 to 1.
+
+    Raises StoreUnavailable.
+    """
     for name in (database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))):
         name.unlink(missing_ok=True)
     url = f"sqlite:///{database}"

@@ -13,9 +13,6 @@ from cardtrail.sandbox.world.world import World
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _ENDS = frozenset({"canceled", "scrapped", "data_failed", "delivered", "returned"})
 """After these nothing more happens to an order."""
-_SITE = frozenset(
-    {"prepared", "ready", "started", "failed", "done", "held", "released", "canceled", "shipped", "scrapped"}
-)
 
 
 class Verb(StrEnum):
@@ -65,7 +62,7 @@ def _ship(world: World, course: Course, now: int, _: Scan) -> list[Event]:
     if "shipped" in course.told:
         raise Conflict("cardId: the card is shipped already")
     first = _first_planned(course, "shipped")
-    moved = [beat.later(now - first) if first is not None else beat for beat in course.beats if beat.name not in _SITE]
+    moved = [beat.later(now - first) if first is not None else beat for beat in course.beats if beat.by == "carrier"]
     course.plan(moved)
     return [_now(world, course, "shipped", now)]
 
@@ -98,8 +95,6 @@ def _fail(world: World, course: Course, now: int, _: Scan) -> list[Event]:
 
 def _hold(world: World, course: Course, now: int, _: Scan) -> list[Event]:
     _needs_unshipped(course)
-    if course.held_at is not None:
-        raise Conflict("cardId: the order is on hold already")
     event = _now(world, course, "held", now)
     course.hold(now)
     return [event]
@@ -114,6 +109,8 @@ def _release(world: World, course: Course, now: int, _: Scan) -> list[Event]:
 
 
 def _cancel(world: World, course: Course, now: int, _: Scan) -> list[Event]:
+    if course.held_at is not None:
+        course.release(now)
     _needs_unshipped(course)
     event = _now(world, course, "canceled", now)
     course.plan([])
@@ -124,7 +121,7 @@ def _scan(world: World, course: Course, now: int, scan: Scan) -> list[Event]:
     if course.letter.number is None:
         raise Conflict("cardId: this card's carrier scans nothing")
     if scan == Scan():
-        planned = next((beat for beat in course.beats if beat.name not in _SITE), None)
+        planned = next((beat for beat in course.beats if beat.by == "carrier"), None)
         if planned is None:
             raise Conflict("cardId: its story has no scan left; say which with --status or --code")
         course.plan([beat for beat in course.beats if beat is not planned])
@@ -154,6 +151,8 @@ def _first_planned(course: Course, name: str) -> int | None:
 
 
 def _needs_open(course: Course) -> None:
+    if course.held_at is not None:
+        raise Conflict("cardId: the order is on hold; release it first")
     ended = next((name for name in course.told if name in _ENDS), None)
     if ended is not None:
         raise Conflict(f"cardId: too late, the order is {ended}")

@@ -204,6 +204,4 @@ def _request_id_of(order: CardOrder) -> str | None:
 def _told_of(beat: Beat, wanted: str, book: Book) -> Beat:
     """Return an order's rejection that says which scenarios there are."""
     text = f"there is no scenario {wanted[:60]!r}; there are {', '.join(book.scenarios)}"
-    return Beat(
-        beat.name, beat.happens_at, beat.reported_at, beat.event | {"errorCode": NO_SCENARIO, "error": text[:300]}
-    )
+    return msgspec.structs.replace(beat, event=beat.event | {"errorCode": NO_SCENARIO, "error": text[:300]})
