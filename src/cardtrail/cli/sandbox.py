@@ -6,42 +6,67 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from cardtrail.cli.sandbox_world import Data, folder_named, register, simulated
 from cardtrail.errors import SettingError
 
-Data = Annotated[Path | None, Parameter(show_default=False)]
-
 sandbox_app = App(name="sandbox")
+register(sandbox_app)
 
 
 @sandbox_app.default
-def sandbox(
+def sandbox(  # noqa: PLR0913 -- each is an option
     *,
+    speed: Annotated[str, Parameter(show_default=False)] = "",
+    cards: Annotated[int | None, Parameter(show_default=False)] = None,
+    days: Annotated[int | None, Parameter(show_default=False)] = None,
+    seed: int = 1,
+    scenarios: Annotated[Path | None, Parameter(show_default=False)] = None,
     port: Annotated[int | None, Parameter(show_default=False)] = None,
     data: Data = None,
-    seed: int = 1,
 ) -> None:
-    """Start the platform with a pretend bank, site and carrier, and print a curl to paste.
+    """Start the platform with a pretend bank, sites and carriers, and print a curl to paste.
 
-    On a terminal key d throws the bank's notifications away, key r stops its receiver, and Ctrl-C ends it all. Its
-    folder also gets sandbox.env, with addresses and tokens for scripts.
+    On a terminal key d throws the bank's notifications away, key r stops its receiver, key p stops time, and Ctrl-C
+    ends it all. Its folder also gets sandbox.env, with addresses and tokens for scripts.
+
+    With --days it does not wait for anybody: it simulates so many days, prints what came of them, and ends.
 
     Parameters
     ----------
+    speed
+        How fast time passes, such as 1x, 1000x or max. Default: 10000x, or max with --days.
+    cards
+        Cards under way at once, or with --days how many are ordered in all. Default: 6, or 1000 with --days.
+    days
+        Simulate so many days and end. The same seed gives the same digest.
+    seed
+        Decides what happens to the cards.
+    scenarios
+        A file of your own with sites, carriers, steps and scenarios, as `cardtrail sandbox scenarios` lists them.
     port
         Port on 127.0.0.1; 0 is any free one. Default: 8080, or the next that is free.
     data
         Folder for databases, log and sandbox.env. Default: cardtrail-sandbox in your cache folder.
-    seed
-        Decides what happens to the cards.
     """
     try:
         from cardtrail.sandbox.run import run  # noqa: PLC0415 -- its HTTP client is an extra; not everyone installs it
     except ModuleNotFoundError as error:
         raise SettingError(f"{error.name} is missing: the sandbox needs pip install 'cardtrail[sandbox]'") from None
     from cardtrail.sandbox.folder import default_folder, folder_of  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.slots import SLOTS  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.stage import SPEED, Script  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.world.book import book_with, shipped_book  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.world.span import speed_of  # noqa: PLC0415 -- as above
 
+    book = shipped_book() if scenarios is None else book_with(scenarios)
     with folder_of(data or default_folder()) as folder:
-        run(folder, port, seed, Console())
+        if days is not None:
+            if speed not in {"", "max"}:
+                raise SettingError("speed: only max goes with --days; a simulation waits for nobody")
+            simulated(folder, book, cards=1_000 if cards is None else cards, days=days, seed=seed)
+            return
+        script = Script(seed=seed, speed=speed_of(speed) if speed else SPEED, book=book)
+        run(folder, port, script, SLOTS if cards is None else cards, Console())
 
 
 @sandbox_app.command
@@ -55,10 +80,9 @@ def receiver(action: Literal["start", "stop"], /, *, data: Data = None) -> None:
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
-    from cardtrail.sandbox.folder import Folder, default_folder  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.switch import switch_receiver  # noqa: PLC0415 -- as above
 
-    url = switch_receiver(Folder(data or default_folder()), up=action == "start")
+    url = switch_receiver(folder_named(data), up=action == "start")
     state = f"is up at {url}" if action == "start" else "has stopped"
     Console().print(f"The bank's receiver {state}.", markup=False)
 
@@ -79,12 +103,11 @@ def drop(action: Literal["on", "off"], /, *, share: float = 1.0, data: Data = No
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
     from cardtrail.sandbox.drop import part_of  # noqa: PLC0415 -- as above
-    from cardtrail.sandbox.folder import Folder, default_folder  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.switch import switch_drop  # noqa: PLC0415 -- as above
 
     if not 0 < share <= 1:
         raise SettingError("share: more than 0 and at most 1 expected")
     wanted = share if action == "on" else 0.0
-    thrown = switch_drop(Folder(data or default_folder()), wanted)
+    thrown = switch_drop(folder_named(data), wanted)
     text = f"From now on {part_of(wanted)} notifications are lost; {thrown} were until now."
     Console().print(text, markup=False, highlight=False)

@@ -207,7 +207,8 @@ def _wrong_since(each: Taken, card: Card | None) -> int | None:
     new = [step for step in known.timeline if step.learned_at == known.learned_at]
     if not new:
         return None
-    happened = [step.happened_at for step in new if step.happened_at is not None]
+    times = (step.happened_at for step in new)  # one that lies ahead of our clock tells nothing of ours
+    happened = [at for at in times if at is not None and at <= known.learned_at]
     right = [at for at in (outcome.before and outcome.before.learned_at, card and card.checked_at) if at]
     if happened:  # not before an answer had confirmed what was there
         earliest = max(min(happened), (card and card.checked_at) or 0)

@@ -17,7 +17,7 @@ from cardtrail.platform import apidocs, http
 from cardtrail.platform.address import networks_of
 from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.box import box_of
-from cardtrail.platform.connector import connector_of
+from cardtrail.platform.connector import ProductionConnector, connector_of
 from cardtrail.platform.deliver import Deliverer, Note, Options
 from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
 from cardtrail.platform.endpoints import Endpoints
@@ -53,9 +53,11 @@ _log = structlog.get_logger()
 
 
 class Platform:
-    """The parts of one running service."""
+    """The parts of one running service. `clock` gives domain time, µs; `connector` replaces the one of the settings."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], int] = wall_clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], int] = wall_clock, connector: ProductionConnector | None = None
+    ) -> None:
         self.settings = settings
         self.db = open_store(settings.database)
         self.metrics = Metrics()
@@ -67,7 +69,7 @@ class Platform:
         self.tokens = Tokens(self.db, self.authenticator, settings.audience)
         self.outbox = Outbox(wall_clock)
         self.ingest = Ingest(self.db, clock, self.registry.may_reach, self.outbox)
-        self.orders = Orders(self.db, self.ingest, connector_of(settings.connector))
+        self.orders = Orders(self.db, self.ingest, connector or connector_of(settings.connector))
         self.feed = Feed(self.db)
         self.home = Home(self.db, wall_clock)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)

@@ -28,12 +28,14 @@ def client() -> Client:
     return ClientBuilder().no_proxy().follow_redirects(enable=False).timeout(TIMEOUT).build()
 
 
-def put(url: str, token: str, content: object) -> Any:
+def ask(method: str, url: str, token: str, content: object = None, timeout: timedelta = TIMEOUT) -> Any:
     """Call without an event loop; return the answer's JSON. Raises Refused or StoreUnavailable."""
-    with SyncClientBuilder().no_proxy().follow_redirects(enable=False).timeout(TIMEOUT).build() as http:
-        request = http.put(url).bearer_auth(token).header("content-type", "application/json")
+    with SyncClientBuilder().no_proxy().follow_redirects(enable=False).timeout(timeout).build() as http:
+        request = http.request(method, url).bearer_auth(token).header("content-type", "application/json")
+        if content is not None:
+            request = request.body_bytes(msgspec.json.encode(content))
         try:
-            response = request.body_bytes(msgspec.json.encode(content)).build().send()
+            response = request.build().send()
             return _content(url, response.status, bytes(response.bytes()))
         except RequestError as error:
             raise StoreUnavailable(f"{url} cannot be reached: {error}") from None
@@ -85,9 +87,18 @@ class Caller:
         return _content(url, response.status, body)
 
 
+def _error_of(body: bytes) -> str:
+    """Return what a refusal says for people; nothing where it says it in another form."""
+    try:
+        told = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return ""
+    return str(told.get("error", "")) if isinstance(told, dict) else ""
+
+
 def _content(url: str, status: int, body: bytes) -> Any:
     """Return what a good answer holds. Raises Refused, or StoreUnavailable for an answer that may be another later."""
     if status not in (200, 202):
-        text = f"{url} answers {status}: {body[:300]!r}"
+        text = _error_of(body) or f"{url} answers {status}: {body[:300]!r}"
         raise StoreUnavailable(text) if status in _AGAIN else Refused(text)
     return msgspec.json.decode(body)

@@ -26,6 +26,7 @@ class Folder:
         self.key = self.path / "issuer.pem"
         self.log = self.path / "sandbox.log"
         self.database = f"sqlite:///{self.path / 'cardtrail.db'}"
+        self.simulation = self.path / "simulation.db"
         self.mirror = f"sqlite:///{self.path / 'mirror.db'}"
 
     def write_env(self, values: Mapping[str, str]) -> None:

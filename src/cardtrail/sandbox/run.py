@@ -1,4 +1,4 @@
-"""The sandbox put together, in one process: a platform, its parties, a feeder that calls it, a bank that it calls."""
+"""The sandbox put together, in one process: a stage, a bank that it notifies, and what shows and tells of both."""
 
 import asyncio
 import secrets
@@ -15,39 +15,31 @@ from contextlib import (
     suppress,
 )
 
-import uvicorn
 from rich.console import Console
 
-from cardtrail.errors import CardtrailError, SettingError, StoreUnavailable
+from cardtrail.errors import CardtrailError
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.logs import configure
-from cardtrail.platform.app import Platform, server_of
 from cardtrail.platform.ledger import Ledger
-from cardtrail.platform.settings import Settings
-from cardtrail.sandbox.admit import ISSUER_ID, admit
+from cardtrail.sandbox.admit import ISSUER_ID
 from cardtrail.sandbox.bank import Bank
-from cardtrail.sandbox.call import BASE_PATH, Caller, Pretender, client
+from cardtrail.sandbox.call import BASE_PATH
 from cardtrail.sandbox.control import control_app
-from cardtrail.sandbox.feed import Feeder
 from cardtrail.sandbox.folder import Folder
 from cardtrail.sandbox.keys import has_keys, listening
-from cardtrail.sandbox.server import HOST, Server
+from cardtrail.sandbox.server import Server
 from cardtrail.sandbox.show import view_on
-from cardtrail.sandbox.subscribe import NETWORK, STEPS, TIMEOUT, subscribe
+from cardtrail.sandbox.slots import Slots
+from cardtrail.sandbox.stage import PORT, Cast, Script, Stage, listen, settings_of
+from cardtrail.sandbox.subscribe import subscribe
 from cardtrail.sandbox.tell import Places, Tell
 from cardtrail.sandbox.watch import View, Watch
-
-PORT = 8080
-"""The port that is tried first where none is asked for."""
-PORTS = 20
-"""How many ports are tried from there."""
-MAX_PORT = 65_535
-DRAIN_SECONDS = 3
+from cardtrail.sandbox.world.control import world_routes
 
 
-def run(folder: Folder, port: int | None, seed: int, console: Console) -> None:
-    """Run until Ctrl-C or SIGTERM, or until whoever read its lines has gone.
+def run(folder: Folder, port: int | None, script: Script, cards: int, console: Console) -> None:
+    """Run until Ctrl-C or SIGTERM, or until whoever read its lines has gone; `cards` are under way at once.
 
     Raises SettingError, StoreUnavailable or SchemaMismatch.
     """
@@ -56,33 +48,13 @@ def run(folder: Folder, port: int | None, seed: int, console: Console) -> None:
         bound = socket_.getsockname()[1]
         if port is None and bound != PORT:
             view.say(f"Port {PORT} is taken; this is port {bound}.")
-        platform = Platform(settings_of(folder, bound))
         try:
-            asyncio.run(_run(folder, platform, socket_, seed, view, keys=keys))
+            asyncio.run(_run(folder, bound, script, socket_, view, cards=cards, keys=keys))
         except BrokenPipeError:
             return
     console.print(
         f"The sandbox has ended; its data stays in {folder.path}.", soft_wrap=True, style="none", markup=False
     )
-
-
-def settings_of(folder: Folder, port: int) -> Settings:
-    """Return the settings of a platform that may call this machine, and soon notices that its receiver is back."""
-    return Settings(
-        database=folder.database, host=HOST, port=port, drain_seconds=DRAIN_SECONDS,
-        egress_allow=NETWORK, egress_http=True, delivery_timeout=TIMEOUT, delivery_steps=STEPS,
-    )  # fmt: skip
-
-
-def listen(port: int | None) -> socket.socket:
-    """Return a socket that listens on the port asked for, or on the first that is free. Raises SettingError."""
-    if port is not None and not 0 <= port <= MAX_PORT:
-        raise SettingError(f"port: 0 to {MAX_PORT} expected, not {port}")
-    for each in range(PORT, PORT + PORTS) if port is None else [port]:
-        with suppress(OSError):
-            return socket.create_server((HOST, each))
-    tried = str(port) if port is not None else f"{PORT} to {PORT + PORTS - 1}"
-    raise SettingError(f"port: cannot listen on {tried}; something else may be there: choose another with --port")
 
 
 @contextmanager
@@ -95,36 +67,35 @@ def _logging_to(folder: Folder) -> Iterator[None]:
 
 
 async def _run(  # noqa: PLR0913 -- all that was made before the loop
-    folder: Folder, platform: Platform, socket_: socket.socket, seed: int, view: View, *, keys: bool
+    folder: Folder, port: int, script: Script, socket_: socket.socket, view: View, *, cards: int, keys: bool
 ) -> None:
     stop = asyncio.Event()
     _set_by_signals(stop)
+    stage = Stage(settings_of(folder, port), script)
+    slots = Slots(ISSUER_ID, stage.world, script.seed, cards)
     with closing(Server()) as receiver, closing(Server()) as control:
-        try:
-            parties = await admit(platform.db)
-            secret = await subscribe(platform.endpoints, receiver.url)
-            mirror = AsyncMirror.open(folder.mirror)
-        except BaseException:
-            platform.db.close()
-            raise
-        bank = Bank(receiver, mirror, secret, Ledger(platform.db), seed=seed, say=view.say)
-        places = Places(
-            platform=f"http://{HOST}:{platform.settings.port}", receiver=receiver.url, control=control.url,
-            control_token=secrets.token_urlsafe(24), keys=keys,
-        )  # fmt: skip
-        async with mirror, bank.open(), _switches(bank, control, places), _serving(platform, socket_) as server:
+        async with stage.open(socket_) as cast:
             _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
-            await _until(stop, server, _play(folder, places, parties, bank, seed=seed, view=view))
+            secret = await subscribe(stage.platform.endpoints, receiver.url)
+            places = Places(
+                platform=stage.root, receiver=receiver.url, control=control.url,
+                control_token=secrets.token_urlsafe(24), keys=keys,
+            )  # fmt: skip
+            async with AsyncMirror.open(folder.mirror) as mirror:
+                ledger = Ledger(stage.platform.db)
+                bank = Bank(receiver, mirror, secret, ledger, seed=script.seed, say=view.say)
+                async with bank.open(), _switches(bank, cast, control, places):
+                    await _until(stop, cast.serving, _play(folder, places, cast, bank, slots=slots, view=view))
 
 
 @asynccontextmanager
-async def _switches(bank: Bank, control: Server, places: Places) -> AsyncIterator[None]:
+async def _switches(bank: Bank, cast: Cast, control: Server, places: Places) -> AsyncIterator[None]:
     """Obey signals, keys and other processes for as long as the block lasts."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, bank.toggle_receiver)
     keys: AbstractContextManager[None] = nullcontext()
     if places.keys:
-        keys = listening({"d": bank.toggle_drop, "r": bank.toggle_receiver})
-    await control.start(control_app(bank, places.control_token))
+        keys = listening({"d": bank.toggle_drop, "r": bank.toggle_receiver, "p": cast.player.clock.toggle})
+    await control.start(control_app(bank, places.control_token, world_routes(cast.player, ISSUER_ID)))
     try:
         with keys:
             yield
@@ -148,19 +119,17 @@ async def _until(stop: asyncio.Event, server: asyncio.Task[None], play: Coroutin
 
 
 async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
-    folder: Folder, places: Places, parties: tuple[Pretender, Pretender], bank: Bank, *, seed: int, view: View
+    folder: Folder, places: Places, cast: Cast, bank: Bank, *, slots: Slots, view: View
 ) -> None:
-    """Feed, watch, repair and tell, for ever."""
-    root, bank_party = places.platform, parties[0]
-    folder.write_key(bank_party.key.as_pem(private=True).decode())
-    kit = AsyncClient(root + BASE_PATH, ISSUER_ID, key=bank_party.key, kid=bank_party.kid)
-    async with client() as http, kit:
-        issuer, producer = (Caller(http, root, party) for party in parties)
-        await asyncio.gather(issuer.renew(), producer.renew())
-        feeder = Feeder(ISSUER_ID, issuer, producer, seed)
-        watch = Watch(kit, bank, lambda: feeder.cards, view)
-        tell = Tell(folder, places, issuer, producer, view)
-        await _together(feeder.run(), watch.run(), bank.keep(kit), tell.run(feeder.begun))
+    """Play, watch, repair and tell, for ever."""
+    party = cast.issuer.party
+    folder.write_key(party.key.as_pem(private=True).decode())
+    async with AsyncClient(places.platform + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid) as kit:
+        slots.begin()
+        await cast.player.run_once()
+        watch = Watch(kit, bank, lambda: slots.cards, view)
+        tell = Tell(folder, places, cast.issuer, cast.producer, view)
+        await _together(cast.player.run(), watch.run(), bank.keep(kit), tell.run())
 
 
 async def _together(*works: Coroutine[None, None, None]) -> None:
@@ -172,26 +141,3 @@ async def _together(*works: Coroutine[None, None, None]) -> None:
     except ExceptionGroup as failed:
         known = failed.subgroup((CardtrailError, BrokenPipeError))
         raise (failed if known is None else known.exceptions[0]) from None
-
-
-@asynccontextmanager
-async def _serving(platform: Platform, listening: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve for as long as the block lasts; gives the task that serves. Raises StoreUnavailable."""
-    server = server_of(platform)
-    task = asyncio.create_task(_serve(server, listening))
-    try:
-        while not server.started and not task.done():  # noqa: ASYNC110 -- uvicorn has no event for it
-            await asyncio.sleep(0.01)
-        if task.done():
-            task.result()
-        yield task
-    finally:
-        server.should_exit = True
-        await task
-
-
-async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
-    try:
-        await server.serve([listening])
-    except SystemExit:
-        raise StoreUnavailable("the platform has not started; sandbox.log tells why") from None

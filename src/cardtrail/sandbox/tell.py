@@ -11,19 +11,17 @@ from urllib.request import getproxies, proxy_bypass
 import msgspec
 import structlog
 
-from cardtrail.errors import CardtrailError, StoreUnavailable
+from cardtrail.errors import CardtrailError
 from cardtrail.issuer.settings import PREFIX
 from cardtrail.protocol.token import TOKEN_PATH
 from cardtrail.sandbox.admit import ISSUER_ID
 from cardtrail.sandbox.bank import PULL_SECONDS
 from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
-from cardtrail.sandbox.feed import card_id_of
 from cardtrail.sandbox.folder import Folder, default_folder
+from cardtrail.sandbox.slots import card_id_of
 from cardtrail.sandbox.watch import View
 
 CARD_ID = card_id_of(1)
-BEGIN_SECONDS = 20.0
-"""Longest wait for the first orders."""
 
 _log = structlog.get_logger()
 
@@ -50,15 +48,8 @@ class Tell:
         self._producer = producer
         self._view = view
 
-    async def run(self, begun: asyncio.Event) -> None:
-        """Tell everything once `begun` is set, then the curl again whenever its token is a new one.
-
-        Raises StoreUnavailable if it takes too long to begin.
-        """
-        try:
-            await asyncio.wait_for(begun.wait(), BEGIN_SECONDS)
-        except TimeoutError:
-            raise StoreUnavailable(f"no card could be ordered; {self._folder.log} tells why") from None
+    async def run(self) -> None:
+        """Tell everything, then the curl again whenever its token is a new one."""
         self._write_env()
         self._view.say(self._welcome())
         while True:
@@ -119,12 +110,28 @@ class Tell:
             f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db, mirror.db)\n\n"
             f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
             "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n\n"
+            f"Time runs fast here. {self._time()}\n\n"
             f"{self._switches()}\n\n"
             "Ctrl-C ends the sandbox.\n"
         )
 
+    @property
+    def _mine(self) -> str:
+        """The option that names this sandbox, where it is not the usual one."""
+        return f" --data {shlex.quote(str(self._folder.path))}" if self._folder.path != default_folder() else ""
+
+    def _time(self) -> str:
+        pause = "Key p stops it; in another shell:" if self._places.keys else "In another shell:"
+        called, card = f"{command()} sandbox", "sbx-returned-1"
+        return (
+            f"{pause}\n\n"
+            f"{called} advance 3d{self._mine}\n"
+            f"{called} order {card}{self._mine}      # an id beginning with sbx- picks its story\n"
+            f"{called} ship {card}{self._mine}       # deliver, return, fail, hold, release, cancel, scan"
+        )
+
     def _switches(self) -> str:
-        mine = f" --data {shlex.quote(str(self._folder.path))}" if self._folder.path != default_folder() else ""
+        mine = self._mine
         press = "Press d, or call" if self._places.keys else "Call"
         stop = "Press r, or call" if self._places.keys else "Call"
         return (

@@ -67,6 +67,10 @@ class VirtualClock:
         """Go on at the speed it had."""
         self._set(self(), speed=self._speed, is_paused=False)
 
+    def toggle(self) -> None:
+        """Stand still, or go on."""
+        (self.resume if self._is_paused else self.pause)()
+
     def advance(self, span: int) -> None:
         """Jump ahead by a span of µs. Raises InputError for a step back, or one of more than ten years."""
         self.check(span)

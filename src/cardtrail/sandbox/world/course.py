@@ -81,6 +81,11 @@ class Course:
         self._numbers = 0
         self._kept: list[Beat] = []
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something will be reported yet, at once or after a release."""
+        return bool(self.beats) or self.held_at is not None
+
     def next_id(self) -> str:
         """Return an id for another event."""
         self._numbers += 1

@@ -3,13 +3,13 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib import resources
 
 import msgspec
 
 from cardtrail.db import Transaction, open_database
 from cardtrail.db.database import Row
 from cardtrail.protocol.codec import decode_events
+from cardtrail.sandbox.world.begin import queries
 
 PAGE = 5_000
 """Rows that are read at once."""
@@ -34,8 +34,7 @@ def tally_of(database: str) -> Tally:
     The digest is over the events sorted by (time, source, id), without when they were recorded, and the pictures
     sorted by card. Raises StoreUnavailable.
     """
-    text = resources.files("cardtrail.sandbox.world").joinpath("queries.sql").read_text("utf-8")
-    db = open_database(database, text, light=True)
+    db = open_database(database, queries(), light=True)
     try:
         events = sorted(_events(db.read_blocking))
         digest, stages, orders = hashlib.sha256(), Counter[str](), 0

@@ -10,7 +10,7 @@ from cardtrail.sandbox.world.clock import VirtualClock
 from cardtrail.sandbox.world.course import Event
 from cardtrail.sandbox.world.hours import HOUR
 from cardtrail.sandbox.world.verbs import Scan, Verb, act
-from cardtrail.sandbox.world.world import Outside, World
+from cardtrail.sandbox.world.world import Outside, Wish, World
 
 STEP = HOUR
 """What happens within so long of a jump is reported together, as of its end."""
@@ -57,6 +57,11 @@ class Player:
                 progress((self.clock() - begin) / span)
             self.clock.reach(begin + span)
             return count
+
+    async def order(self, wish: Wish) -> None:
+        """Have the bank order a card now. Raises Refused, or NotFound where the order was not taken."""
+        async with self._turn:
+            await self._outside.order([wish])
 
     async def act(self, issuer_id: str, card_id: str, verb: Verb, scan: Scan | None = None) -> Sequence[Event]:
         """Have something happen to a card now; return what was reported. Raises NotFound or Conflict."""

@@ -11,3 +11,7 @@ ORDER BY issuer_id, card_id, source, event_id LIMIT :most;
 SELECT issuer_id, card_id, requested_at, operation_id, sequence, picture FROM operation
 WHERE (issuer_id, card_id, requested_at, operation_id) > (:issuer_id, :card_id, :requested_at, :operation_id)
 ORDER BY issuer_id, card_id, requested_at, operation_id LIMIT :most;
+
+-- name: newest_change
+-- When the newest change of any order was recorded.
+SELECT max(changed_at) FROM operation;

@@ -52,8 +52,11 @@ class Scan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def act(world: World, course: Course, verb: Verb, scan: Scan | None = None) -> list[Event]:
     """Change a card's course; return what is to be reported at once. Raises Conflict where it is too late for it."""
     now = world.clock()
+    was_under_way = course.is_under_way
     events = _ACTIONS[verb](world, course, now, scan or Scan())
     world.replan(course)
+    if was_under_way and not course.is_under_way:
+        world.end(course, now)
     return events
 
 

@@ -66,6 +66,8 @@ class World:
         self.courses: dict[tuple[str, str], Course] = {}
         """The newest course of each card, by issuer and card."""
         self.planner = Planner(book, Plant())
+        self.on_end: Callable[[Course, int], None] = lambda _course, _at: None
+        """Told when a course has come to its end, and when that was."""
         self._seed = seed
         self._touch = touch
         self._orders = Counter[tuple[str, str]]()
@@ -182,10 +184,16 @@ class World:
         """Let the next thing of a course happen."""
         beat = course.take()
         self.replan(course)
-        if not course.beats and course.scenario.reorder:
-            wish = Wish(course.order.card_id, f"sbx-{course.scenario.reorder}-{course.order.short_id}")
-            self.wish(beat.reported_at + REORDER_AFTER, wish)
+        if not course.beats:
+            self.end(course, beat.reported_at)
         return beat
+
+    def end(self, course: Course, at: int) -> None:
+        """Do what the bank does when an order has come to its end."""
+        if course.scenario.reorder:
+            wish = Wish(course.order.card_id, f"sbx-{course.scenario.reorder}-{course.order.short_id}")
+            self.wish(at + REORDER_AFTER, wish)
+        self.on_end(course, at)
 
 
 def _is_void(entry: Wish | tuple[Course, int]) -> bool:
