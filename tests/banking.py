@@ -18,6 +18,7 @@ from cardtrail.sandbox.folder import Folder
 from cardtrail.sandbox.run import settings_of
 from cardtrail.sandbox.server import Server
 from cardtrail.sandbox.subscribe import subscribe
+from cardtrail.sandbox.wire.faults import Faults
 from tests.signed import body_of, signed
 
 PATIENCE = 20.0
@@ -65,7 +66,10 @@ async def banking(path: Path, seed: int = 1) -> AsyncIterator[Banking]:
         try:
             secret = await subscribe(platform.endpoints, server.url)
             async with AsyncMirror.open(folder.mirror) as mirror:
-                bank = Bank(server, mirror, secret, Ledger(platform.db), seed=seed, say=said.put_nowait)
+                bank = Bank(
+                    server, mirror, secret, Ledger(platform.db), endpoints=platform.endpoints, faults=Faults(seed),
+                    say=said.put_nowait,
+                )  # fmt: skip
                 async with bank.open():
                     yield Banking(platform, bank, secret, said)
         finally:

@@ -78,7 +78,7 @@ def drop(action: Literal["on", "off"], /, *, share: float = 1.0, data: Data = No
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
-    from cardtrail.sandbox.drop import part_of  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.wire.kinds import part_of  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.folder import Folder, default_folder  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.switch import switch_drop  # noqa: PLC0415 -- as above
 

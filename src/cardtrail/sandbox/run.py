@@ -37,6 +37,7 @@ from cardtrail.sandbox.show import view_on
 from cardtrail.sandbox.subscribe import NETWORK, STEPS, TIMEOUT, subscribe
 from cardtrail.sandbox.tell import Places, Tell
 from cardtrail.sandbox.watch import View, Watch
+from cardtrail.sandbox.wire.faults import Faults
 
 PORT = 8080
 """The port that is tried first where none is asked for."""
@@ -107,7 +108,10 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
         except BaseException:
             platform.db.close()
             raise
-        bank = Bank(receiver, mirror, secret, Ledger(platform.db), seed=seed, say=view.say)
+        faults = Faults(seed)
+        bank = Bank(
+            receiver, mirror, secret, Ledger(platform.db), endpoints=platform.endpoints, faults=faults, say=view.say
+        )
         places = Places(
             platform=f"http://{HOST}:{platform.settings.port}", receiver=receiver.url, control=control.url,
             control_token=secrets.token_urlsafe(24), keys=keys,

@@ -19,6 +19,7 @@ from cardtrail.sandbox.folder import Folder
 from cardtrail.sandbox.server import Server
 from cardtrail.sandbox.subscribe import subscribe
 from cardtrail.sandbox.watch import Watch
+from cardtrail.sandbox.wire.faults import Faults
 
 ORDER = {
     "distributionChannel": "CENTRAL", "services": {"issuance": "CREATION"}, "shipment": {}, "paymentApplication": {},
@@ -57,7 +58,10 @@ async def _lost_and_repaired(path: Path) -> None:
     with closing(Server()) as server:
         secret = await subscribe(platform.endpoints, server.url)
         async with AsyncMirror.open(folder.mirror) as mirror:
-            bank = Bank(server, mirror, secret, Ledger(platform.db), seed=1, say=lambda _: None)
+            bank = Bank(
+                server, mirror, secret, Ledger(platform.db), endpoints=platform.endpoints, faults=Faults(1),
+                say=lambda _: None,
+            )  # fmt: skip
             kit = AsyncClient(f"http://127.0.0.1:{port}{BASE_PATH}", ISSUER_ID, key=party.key, kid=party.kid)
             watch = Watch(kit, bank, lambda: ["card-1", "card-2"], seen)
             async with bank.open(), run._serving(platform, listening), kit, asyncio.timeout(PATIENCE):
