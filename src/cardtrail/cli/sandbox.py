@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from cardtrail.cli.sandbox_wire import register
 from cardtrail.errors import SettingError
 
 Data = Annotated[Path | None, Parameter(show_default=False)]
 
 sandbox_app = App(name="sandbox")
+register(sandbox_app)
 
 
 @sandbox_app.default
@@ -78,9 +80,9 @@ def drop(action: Literal["on", "off"], /, *, share: float = 1.0, data: Data = No
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
-    from cardtrail.sandbox.wire.kinds import part_of  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.folder import Folder, default_folder  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.switch import switch_drop  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.wire.kinds import part_of  # noqa: PLC0415 -- as above
 
     if not 0 < share <= 1:
         raise SettingError("share: more than 0 and at most 1 expected")

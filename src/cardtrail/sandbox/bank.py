@@ -69,17 +69,19 @@ class Bank:
         self.server = server
         self.mirror = mirror
         self.faults = faults
+        self.recorder = recorder
         self.secrets = [secret]
         """What its receiver verifies with, the newest first."""
         self.repaired = 0
         """Changes of the mirror that no notification told."""
         self._receiver = self._opened()
         self._wire = NotificationWire(
-            receiver or self._receive, faults, recorder, secrets=self._signing, rotate=self._rotate
+            receiver or self._receive, faults, recorder, secrets=self.signing, rotate=self._rotate
         )
         self._endpoints = endpoints
         self._ledger = ledger
-        self._say = say
+        self.say = say
+        """Tells a person."""
         self._is_wanted = True
         self._switching = asyncio.Lock()
         self._switches = set[asyncio.Task[None]]()
@@ -109,7 +111,7 @@ class Bank:
     async def _receive(self, scope: Scope, receive: Receive, send: Send) -> None:
         await asgi_app(self._receiver)(scope, receive, send)
 
-    async def _signing(self) -> tuple[str, ...]:
+    async def signing(self) -> tuple[str, ...]:
         """Return what the platform signs with now."""
         _, kept = await self._endpoints.find_with_secrets(ISSUER_ID, ENDPOINT_ID)
         return kept.valid(time.time_ns() // 1_000)
@@ -139,10 +141,10 @@ class Bank:
         async with self._switching:
             if self._is_wanted and not self.server.is_up:
                 await self.server.start(self._wire)
-                self._say("The bank's receiver is up again; what waited arrives.")
+                self.say("The bank's receiver is up again; what waited arrives.")
             elif self.server.is_up and not self._is_wanted:
                 await self.server.stop()
-                self._say("The bank's receiver has stopped; notifications wait.")
+                self.say("The bank's receiver has stopped; notifications wait.")
 
     def toggle_drop(self) -> None:
         """Throw all notifications away from now on, or none any more."""
@@ -154,9 +156,9 @@ class Bank:
             raise InputError("share", "0 to 1", "FIELD_INVALID_VALUE")
         if share:
             self.faults.set(Kind.DROP, Hop.NOTIFICATIONS, rate=share)
-            self._say(f"From now on {part_of(share)} notifications are lost; the platform believes that they arrived.")
+            self.say(f"From now on {part_of(share)} notifications are lost; the platform believes that they arrived.")
         elif self.faults.clear(Kind.DROP, Hop.NOTIFICATIONS):
-            self._say(f"Notifications arrive again; {self._wire.thrown} were lost.")
+            self.say(f"Notifications arrive again; {self._wire.thrown} were lost.")
 
     @property
     def _share(self) -> float:

@@ -29,11 +29,17 @@ def client() -> Client:
 
 
 def put(url: str, token: str, content: object) -> Any:
+    """Put without an event loop; return the answer's JSON. Raises Refused or StoreUnavailable."""
+    return ask("PUT", url, token, content)
+
+
+def ask(method: str, url: str, token: str, content: object = None) -> Any:
     """Call without an event loop; return the answer's JSON. Raises Refused or StoreUnavailable."""
     with SyncClientBuilder().no_proxy().follow_redirects(enable=False).timeout(TIMEOUT).build() as http:
-        request = http.put(url).bearer_auth(token).header("content-type", "application/json")
+        request = http.request(method, url).bearer_auth(token).header("content-type", "application/json")
+        body = b"" if content is None else msgspec.json.encode(content)
         try:
-            response = request.body_bytes(msgspec.json.encode(content)).build().send()
+            response = request.body_bytes(body).build().send()
             return _content(url, response.status, bytes(response.bytes()))
         except RequestError as error:
             raise StoreUnavailable(f"{url} cannot be reached: {error}") from None

@@ -22,7 +22,7 @@ from cardtrail.errors import CardtrailError, SettingError, StoreUnavailable
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.logs import configure
-from cardtrail.platform.app import Platform, server_of
+from cardtrail.platform.app import Platform, build, server_of
 from cardtrail.platform.ledger import Ledger
 from cardtrail.platform.settings import Settings
 from cardtrail.sandbox.admit import ISSUER_ID, admit
@@ -37,7 +37,10 @@ from cardtrail.sandbox.show import view_on
 from cardtrail.sandbox.subscribe import NETWORK, STEPS, TIMEOUT, subscribe
 from cardtrail.sandbox.tell import Places, Tell
 from cardtrail.sandbox.watch import View, Watch
+from cardtrail.sandbox.wire.answers import AnswerWire
 from cardtrail.sandbox.wire.faults import Faults
+from cardtrail.sandbox.wire.line import LineProtocol
+from cardtrail.sandbox.wire.record import Recorder
 
 PORT = 8080
 """The port that is tried first where none is asked for."""
@@ -100,7 +103,7 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
 ) -> None:
     stop = asyncio.Event()
     _set_by_signals(stop)
-    with closing(Server()) as receiver, closing(Server()) as control:
+    with closing(Server()) as receiver, closing(Server()) as control, closing(Recorder(folder.path)) as recorder:
         try:
             parties = await admit(platform.db)
             secret = await subscribe(platform.endpoints, receiver.url)
@@ -110,15 +113,18 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
             raise
         faults = Faults(seed)
         bank = Bank(
-            receiver, mirror, secret, Ledger(platform.db), endpoints=platform.endpoints, faults=faults, say=view.say
-        )
+            receiver, mirror, secret, Ledger(platform.db), endpoints=platform.endpoints, faults=faults, say=view.say,
+            recorder=recorder,
+        )  # fmt: skip
+        wire = AnswerWire(build(platform), platform, faults, recorder)
         places = Places(
             platform=f"http://{HOST}:{platform.settings.port}", receiver=receiver.url, control=control.url,
             control_token=secrets.token_urlsafe(24), keys=keys,
         )  # fmt: skip
-        async with mirror, bank.open(), _switches(bank, control, places), _serving(platform, socket_) as server:
+        serving = _serving(platform, socket_, wire)
+        async with mirror, bank.open(), _switches(bank, control, places), serving as server, _beside(wire) as eye:
             _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
-            await _until(stop, server, _play(folder, places, parties, bank, seed=seed, view=view))
+            await _until(stop, server, _play(folder, places, parties, bank, seed=seed, view=view, eye=eye))
 
 
 @asynccontextmanager
@@ -134,6 +140,17 @@ async def _switches(bank: Bank, control: Server, places: Places) -> AsyncIterato
             yield
     finally:
         await control.stop()
+
+
+@asynccontextmanager
+async def _beside(wire: AnswerWire) -> AsyncIterator[str]:
+    """Serve the platform beside its wire, too; gives the root at which the sandbox looks, unseen and unharmed."""
+    with closing(Server()) as server:
+        await server.start(wire.app)
+        try:
+            yield server.url
+        finally:
+            await server.stop()
 
 
 def _set_by_signals(stop: asyncio.Event) -> None:
@@ -152,17 +169,18 @@ async def _until(stop: asyncio.Event, server: asyncio.Task[None], play: Coroutin
 
 
 async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
-    folder: Folder, places: Places, parties: tuple[Pretender, Pretender], bank: Bank, *, seed: int, view: View
+    folder: Folder, places: Places, parties: tuple[Pretender, Pretender], bank: Bank, *, seed: int, view: View, eye: str
 ) -> None:
-    """Feed, watch, repair and tell, for ever."""
+    """Feed, watch from the platform's root `eye`, repair and tell, for ever."""
     root, bank_party = places.platform, parties[0]
     folder.write_key(bank_party.key.as_pem(private=True).decode())
     kit = AsyncClient(root + BASE_PATH, ISSUER_ID, key=bank_party.key, kid=bank_party.kid)
-    async with client() as http, kit:
+    look = AsyncClient(eye + BASE_PATH, ISSUER_ID, key=bank_party.key, kid=bank_party.kid)
+    async with client() as http, kit, look:
         issuer, producer = (Caller(http, root, party) for party in parties)
         await asyncio.gather(issuer.renew(), producer.renew())
         feeder = Feeder(ISSUER_ID, issuer, producer, seed)
-        watch = Watch(kit, bank, lambda: feeder.cards, view)
+        watch = Watch(look, bank, lambda: feeder.cards, view)
         tell = Tell(folder, places, issuer, producer, view)
         await _together(feeder.run(), watch.run(), bank.keep(kit), tell.run(feeder.begun))
 
@@ -179,9 +197,11 @@ async def _together(*works: Coroutine[None, None, None]) -> None:
 
 
 @asynccontextmanager
-async def _serving(platform: Platform, listening: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve for as long as the block lasts; gives the task that serves. Raises StoreUnavailable."""
-    server = server_of(platform)
+async def _serving(
+    platform: Platform, listening: socket.socket, wire: AnswerWire | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve, behind a wire, for as long as the block lasts; gives the task that serves. Raises StoreUnavailable."""
+    server = server_of(platform, wire, http=LineProtocol)
     task = asyncio.create_task(_serve(server, listening))
     try:
         while not server.started and not task.done():  # noqa: ASYNC110 -- uvicorn has no event for it
@@ -191,6 +211,8 @@ async def _serving(platform: Platform, listening: socket.socket) -> AsyncIterato
         yield task
     finally:
         server.should_exit = True
+        if wire is not None:
+            await wire.close()
         await task
 
 

@@ -1,12 +1,19 @@
 """Throwing the switches of a sandbox that runs in another process."""
 
 from typing import Any
+from urllib.parse import quote
 
-from cardtrail.sandbox.call import put
+from cardtrail.sandbox.call import ask, put
 from cardtrail.sandbox.folder import Folder
+from cardtrail.sandbox.wire.faults import FaultIn
 
 RECEIVER_PATH = "/receiver"
 DROP_PATH = "/drop"
+FAULTS_PATH = "/faults"
+PAGE_PATH = "/wire"
+RECORD_PATH = "/wire.jsonl"
+SIGN_PATH = "/sign"
+"""Where a notification is signed with the secret of now, to be sent again."""
 
 
 def switch_receiver(folder: Folder, *, up: bool) -> str:
@@ -22,6 +29,27 @@ def switch_drop(folder: Folder, share: float) -> int:
     """Have this share of the notifications thrown away; return how many were until now. Raises as above."""
     thrown: int = _put(folder, DROP_PATH, {"share": share})["thrown"]
     return thrown
+
+
+def set_fault(folder: Folder, kind: str, wanted: FaultIn) -> dict[str, Any]:
+    """Switch a fault on; return how it stands, as `Fault.told`. Raises as above."""
+    told: dict[str, Any] = _put(folder, f"{FAULTS_PATH}/{quote(kind, safe='')}", wanted)
+    return told
+
+
+def clear_faults(folder: Folder, kind: str | None = None) -> int:
+    """Switch a fault off, or all; return how many were on. Raises as above."""
+    env = folder.read_env()
+    path = FAULTS_PATH if kind is None else f"{FAULTS_PATH}/{quote(kind, safe='')}"
+    cleared: int = ask("DELETE", env["CONTROL_URL"] + path, env["CONTROL_TOKEN"])["cleared"]
+    return cleared
+
+
+def active_faults(folder: Folder) -> list[dict[str, Any]]:
+    """Return the faults that are on, each as `Fault.told`. Raises as above."""
+    env = folder.read_env()
+    active: list[dict[str, Any]] = ask("GET", env["CONTROL_URL"] + FAULTS_PATH, env["CONTROL_TOKEN"])["active"]
+    return active
 
 
 def _put(folder: Folder, path: str, content: object) -> Any:

@@ -31,6 +31,8 @@ class LineProtocol(HttpToolsProtocol):
 def reset(scope: MutableMapping[str, Any]) -> None:
     """End a request's connection at once with a TCP reset; what was not sent yet never is."""
     transport = _transport_of(scope)
+    if transport.is_closing():
+        return
     raw = transport.get_extra_info("socket")
     if raw is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
 from cardtrail.sandbox.wire import content, sign
-from cardtrail.sandbox.wire.call import NO_CONTENT, Answer, Call, ask, give, gone, hang_up, read_call
+from cardtrail.sandbox.wire.call import NO_CONTENT, Answer, Call, ask, give, hang_up, read_call
 from cardtrail.sandbox.wire.faults import Fault, Faults
 from cardtrail.sandbox.wire.kinds import Hop, Kind
 from cardtrail.sandbox.wire.later import Later
@@ -16,8 +16,6 @@ from cardtrail.sandbox.wire.refuse import refusal_of
 
 MAX_HELD = 1_000
 """Most notifications that wait for the next one of their card."""
-SILENCE = 30.0
-"""How long a caller is left without an answer where the receiver gave none, seconds."""
 _HOP = Hop.NOTIFICATIONS
 _CARDS = re.compile(r".*/notifications/d1/v2/issuers/[^/]+/cards/?", re.IGNORECASE | re.ASCII | re.DOTALL)
 _CHANGED = content.NEW | sign.TIMED
@@ -164,12 +162,10 @@ class NotificationWire:
             self.later.begin(self._again(call))
         if Kind.SLOW in struck:
             await asyncio.sleep(struck[Kind.SLOW].seconds)
-        if Kind.RESET in struck:
+        if Kind.RESET in struck or answer is None:
             await hang_up(call.scope, call.receive)
-        elif answer is not None:
+        else:
             await give(send, answer)
-        elif not await gone(call.receive, SILENCE):
-            await hang_up(call.scope, call.receive)
 
     async def _again(self, call: Call) -> None:
         await self._hand_over(call, [Kind.DUPLICATE], alone=True)
