@@ -79,8 +79,8 @@ def _given(scope: Scope) -> bytes:
         return header[len(b"Bearer ") :]
     if scope["path"] != PAGE_PATH:
         return b""
-    named = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-    return named.get("token", "").encode()
+    query: bytes = scope["query_string"]
+    return dict(parse_qsl(query.decode("latin-1"))).get("token", "").encode()
 
 
 def _refused(error: CardtrailError) -> Response:

@@ -12,7 +12,7 @@ HIDDEN = frozenset({
 })  # fmt: skip
 """Members whose values are hidden, in lower case."""
 
-_COMPACT = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){2,4}")
+_COMPACT = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){1,4}")
 """What has the shape of a JWT or a compact JWE, wherever it stands."""
 _NAMES = "|".join(sorted(HIDDEN))
 _IN_JSON = re.compile(rf'("(?:{_NAMES})"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^,}}\s]+)', re.IGNORECASE)
