@@ -21,15 +21,17 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A call. `whole` is false where the body is larger than anybody takes, or has not come to its end.
-
-    `receive` gives what follows the body: the rest of it, and that the caller has hung up.
-    """
+    """A call. `receive` gives what follows the body: the rest of it, where there is `more`, or that nobody waits."""
 
     scope: Scope
     body: bytes
     receive: Receive
-    whole: bool = True
+    more: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the body is here to its end, and no larger than anybody takes."""
+        return not self.more and len(self.body) <= MAX_BODY
 
     def header(self, name: bytes) -> str:
         """Return a header, empty where there is none; `name` in lower case."""
@@ -40,12 +42,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         given = {name for name, _ in headers} | {b"content-length"}
         kept = [pair for pair in self.scope["headers"] if pair[0] not in given]
         scope = {**self.scope, "headers": [*kept, *headers, (b"content-length", b"%d" % len(body))]}
-        return Call(scope=scope, body=body, receive=self.receive, whole=self.whole)
+        return Call(scope=scope, body=body, receive=self.receive, more=self.more)
 
     def without(self, name: bytes) -> "Call":
         """Return the call without a header."""
         scope = {**self.scope, "headers": [pair for pair in self.scope["headers"] if pair[0] != name]}
-        return Call(scope=scope, body=self.body, receive=self.receive, whole=self.whole)
+        return Call(scope=scope, body=self.body, receive=self.receive, more=self.more)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -92,7 +94,7 @@ async def read_call(scope: Scope, receive: Receive) -> Call | None:
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 more = message.get("more_body", False)
-    return Call(scope=scope, body=b"".join(parts), receive=receive, whole=not more)
+    return Call(scope=scope, body=b"".join(parts), receive=receive, more=more)
 
 
 async def ask(app: Asgi, call: Call, *, half: bool = False, alone: bool = False) -> Answer | None:
@@ -119,7 +121,7 @@ async def ask(app: Asgi, call: Call, *, half: bool = False, alone: bool = False)
 
 def _receiving(call: Call, *, half: bool, alone: bool) -> Receive:
     body = call.body[: len(call.body) // 2] if half else call.body
-    first = [{"type": "http.request", "body": body, "more_body": half or not call.whole}]
+    first = [{"type": "http.request", "body": body, "more_body": half or call.more}]
 
     async def receive() -> dict[str, object]:
         if first:

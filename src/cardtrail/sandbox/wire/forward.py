@@ -35,6 +35,10 @@ class _BrokenOff(Exception):
     """The caller has hung up in the middle of its body."""
 
 
+class _TooLong(Exception):
+    """The body is larger than anybody takes."""
+
+
 class Forward:
     """An application that hands calls on to the receiver at `url`, below which their paths are. Close it in the end.
 
@@ -57,6 +61,9 @@ class Forward:
             body = await _whole(receive)
         except _BrokenOff as broken:
             await self._break(scope, broken.args[0])
+            return
+        except _TooLong:
+            await give(send, answer_of(problem(413, "BODY_TOO_LARGE", f"at most {MAX_BODY} bytes")))
             return
         try:
             async with self._request(scope).body_bytes(body).build_streamed() as response:
@@ -97,16 +104,17 @@ class Forward:
 
 
 async def _whole(receive: Receive) -> bytes:
-    """Return a body; the wire has seen to its length. Raises _BrokenOff with what came, where it did not come whole."""
-    parts: list[bytes] = []
-    more = True
-    while more and sum(map(len, parts)) <= MAX_BODY:
+    """Return a body. Raises _TooLong, or _BrokenOff with what came."""
+    body, more = b"", True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _BrokenOff(b"".join(parts))
-        parts.append(message.get("body", b""))
+            raise _BrokenOff(body)
+        body += message.get("body", b"")
         more = message.get("more_body", False)
-    return b"".join(parts)
+        if len(body) > MAX_BODY:
+            raise _TooLong
+    return body
 
 
 async def _answer_of(response: Response) -> Answer:

@@ -21,10 +21,10 @@ async def nothing() -> Any:
     raise AssertionError("nobody listens")
 
 
-def call(body: bytes = b"", path: str = "/banking/v1/x", *, whole: bool = True, **headers: str) -> Call:
+def call(body: bytes = b"", path: str = "/banking/v1/x", *, more: bool = False, **headers: str) -> Call:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"a=b", "headers": pairs}
-    return Call(scope=scope, body=body, receive=nothing, whole=whole)
+    return Call(scope=scope, body=body, receive=nothing, more=more)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_an_exchange_is_written_with_what_matters_of_both_halves(recorder: Recor
 def test_a_body_is_kept_to_a_limit_and_it_is_said_how_long_it_was(recorder: Recorder) -> None:
     for size in (MAX_BODY, MAX_BODY + 1, 5 * MAX_BODY):
         noted(recorder, call(b"x" * size))
-    noted(recorder, call(b"half", whole=False))
+    noted(recorder, call(b"half", more=True))
     noted(recorder, call("€".encode() * MAX_BODY, path="/" + "p" * 5_000))
     kept = [(each.request.size, len(each.request.body.encode())) for each in exchanges_of(recorder.path)]
     assert kept[:4] == [(None, MAX_BODY), (MAX_BODY + 1, MAX_BODY), (5 * MAX_BODY, MAX_BODY), (4, 4)]
