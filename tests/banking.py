@@ -15,9 +15,11 @@ from cardtrail.sandbox.admit import ISSUER_ID
 from cardtrail.sandbox.bank import Bank
 from cardtrail.sandbox.call import client
 from cardtrail.sandbox.folder import Folder
-from cardtrail.sandbox.run import settings_of
 from cardtrail.sandbox.server import Server
+from cardtrail.sandbox.stage import settings_of
 from cardtrail.sandbox.subscribe import subscribe
+from cardtrail.sandbox.wire.faults import Faults
+from cardtrail.sandbox.wire.record import Recorder
 from tests.signed import body_of, signed
 
 PATIENCE = 20.0
@@ -30,6 +32,8 @@ class Banking:
     def __init__(self, platform: Platform, bank: Bank, secret: str, said: "asyncio.Queue[str]") -> None:
         self.platform = platform
         self.bank = bank
+        assert bank.recorder is not None
+        self.recorder = bank.recorder
         self._secret = secret
         self._said = said
 
@@ -60,12 +64,15 @@ async def banking(path: Path, seed: int = 1) -> AsyncIterator[Banking]:
     """Open a bank in a folder, and close it at the end."""
     folder = Folder(path)
     said = asyncio.Queue[str]()
-    with closing(Server()) as server:
+    with closing(Server()) as server, closing(Recorder(path)) as recorder:
         platform = Platform(settings_of(folder, 0))
         try:
             secret = await subscribe(platform.endpoints, server.url)
             async with AsyncMirror.open(folder.mirror) as mirror:
-                bank = Bank(server, mirror, secret, Ledger(platform.db), seed=seed, say=said.put_nowait)
+                bank = Bank(
+                    server, mirror, secret, Ledger(platform.db), endpoints=platform.endpoints, faults=Faults(seed),
+                    say=said.put_nowait, recorder=recorder,
+                )  # fmt: skip
                 async with bank.open():
                     yield Banking(platform, bank, secret, said)
         finally:

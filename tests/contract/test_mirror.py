@@ -212,6 +212,14 @@ def test_the_log_says_since_when_the_mirror_was_wrong_at_most(bank: Bank) -> Non
     assert wrong == [("notification", None), ("answer", START + HOUR), ("answer", START + 5 * HOUR // 2)]
 
 
+def test_a_change_that_happened_ahead_of_our_clock_was_missed_since_the_mirror_was_last_right(bank: Bank) -> None:
+    """A platform whose clock is ahead, or virtual, made every change look as if it had been missed for no time."""
+    bank.hear(order("DATA_PREPARED"))
+    bank.clock.now += HOUR
+    bank.answer(order("CARD_SHIPPED", endTime="2030-01-01T00:00:00.000Z"))
+    assert bank.rows("SELECT wrong_since FROM change ORDER BY number") == [(None,), (START,)]
+
+
 def test_the_log_is_numbered_in_the_order_of_commits_and_never_twice(bank: Bank) -> None:
     for stage in ("DATA_PREPARED", "CARD_PROD_READY", "CARD_PROD_ONGOING"):
         bank.hear(*(order(stage, card_id=f"card-{number}") for number in range(5)))

@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from cardtrail.cli.sandbox_world import Data, folder_named, register, simulated
+from cardtrail.cli import sandbox_wire, sandbox_world
+from cardtrail.cli.sandbox_world import Data, folder_named, simulated
 from cardtrail.errors import SettingError
 
 sandbox_app = App(name="sandbox")
-register(sandbox_app)
+sandbox_world.register(sandbox_app)
+sandbox_wire.register(sandbox_app)
 
 
 @sandbox_app.default
@@ -102,8 +104,8 @@ def drop(action: Literal["on", "off"], /, *, share: float = 1.0, data: Data = No
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
-    from cardtrail.sandbox.drop import part_of  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.switch import switch_drop  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.wire.kinds import part_of  # noqa: PLC0415 -- as above
 
     if not 0 < share <= 1:
         raise SettingError("share: more than 0 and at most 1 expected")

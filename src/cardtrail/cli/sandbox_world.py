@@ -212,8 +212,9 @@ def scenarios(*, file: Annotated[Path | None, Parameter(show_default=False)] = N
         print_json({name: {"about": each.about, "weight": each.weight} for name, each in book.scenarios.items()})
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in {"scenario": "left", "of 100": "right", "what becomes of the card": "left"}.items():
-        table.add_column(name, justify=justify, no_wrap=name != "what becomes of the card")  # type: ignore[arg-type]
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("of 100", justify="right")
+    table.add_column("what becomes of the card")
     whole = sum(each.weight for each in book.scenarios.values()) or 1
     for name, each in book.scenarios.items():
         table.add_row(name, f"{100 * each.weight / whole:.0f}", each.about)

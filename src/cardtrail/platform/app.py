@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
@@ -215,14 +216,17 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def server_of(platform: Platform) -> Server:
-    """Return the server, not yet running. On SIGTERM it stops accepting and finishes what it has begun."""
+def server_of(platform: Platform, app: Asgi | None = None, **options: Any) -> Server:
+    """Return the server, not yet running. On SIGTERM it stops accepting and finishes what it has begun.
+
+    `app` is served in place of the platform's own, which it stands in front of; `options` are uvicorn's.
+    """
     settings = platform.settings
     config = uvicorn.Config(
-        build(platform), host=settings.host, port=settings.port, loop="uvloop", lifespan="on", ws="none",
+        app or build(platform), host=settings.host, port=settings.port, loop="uvloop", lifespan="on", ws="none",
         log_config=None, access_log=False, server_header=False, date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=settings.drain_seconds,
         limit_concurrency=MAX_CONNECTIONS, backlog=BACKLOG,
-        **uvicorn_options(settings),
+        **uvicorn_options(settings) | options,
     )  # fmt: skip
     return Server(config, platform.feed.release)

@@ -1,4 +1,4 @@
-"""The pretend bank: a receiver that can be stopped, a wire that can lose what it is sent, and the mirror behind both.
+"""The pretend bank: a receiver that can be stopped, a wire that can fail on purpose, and the mirror behind both.
 
 All of it but the wire is the issuer kit, as a real bank would use it.
 """
@@ -11,19 +11,24 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from cardtrail.errors import InputError
-from cardtrail.issuer.asgi import asgi_app
+from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send, asgi_app
 from cardtrail.issuer.budget import Limits
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.keep import Keeper, Pace
 from cardtrail.issuer.mirror import AsyncMirror, Change
 from cardtrail.issuer.receive import AsyncReceiver
 from cardtrail.issuer.trust import Trust
+from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.ledger import MAX_LISTED, Ledger, Selection
 from cardtrail.platform.outbox import NotificationState
-from cardtrail.sandbox.admit import ISSUER_ID
-from cardtrail.sandbox.drop import Drop, part_of
+from cardtrail.protocol.signature import MAX_SECRETS
+from cardtrail.sandbox.admit import ACTOR, ISSUER_ID
 from cardtrail.sandbox.server import Server
 from cardtrail.sandbox.subscribe import ENDPOINT_ID
+from cardtrail.sandbox.wire.faults import Faults
+from cardtrail.sandbox.wire.kinds import Hop, Kind, part_of
+from cardtrail.sandbox.wire.notify import NotificationWire
+from cardtrail.sandbox.wire.record import Recorder
 
 ALL = 1.0
 """The share that is thrown away where none is named."""
@@ -51,19 +56,32 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bank:
-    """The bank while the sandbox runs. `say` tells a person what becomes of its switches."""
+    """The bank while the sandbox runs. `say` tells a person what becomes of its switches.
 
-    def __init__(  # noqa: PLR0913 -- the parts of a bank, and who hears of it
-        self, server: Server, mirror: AsyncMirror, secret: str, ledger: Ledger, *, seed: int, say: Callable[[str], None]
-    ) -> None:
+    Notifications go through the wire, `recorder` writes it down, to the bank's own receiver, or in its place to a
+    `receiver` that is elsewhere.
+    """
+
+    def __init__(  # noqa: PLR0913 -- the parts of a bank, what is between it and the platform, and who hears of it
+        self, server: Server, mirror: AsyncMirror, secret: str, ledger: Ledger, *, endpoints: Endpoints,
+        faults: Faults, say: Callable[[str], None], recorder: Recorder | None = None, receiver: Asgi | None = None,
+    ) -> None:  # fmt: skip
         self.server = server
         self.mirror = mirror
+        self.faults = faults
+        self.recorder = recorder
+        self.secrets = [secret]
+        """What its receiver verifies with, the newest first."""
         self.repaired = 0
         """Changes of the mirror that no notification told."""
-        self._receiver = AsyncReceiver(mirror, {ISSUER_ID: Trust(secrets=[secret])})
-        self._wire = Drop(asgi_app(self._receiver), seed)
+        self._receiver = self._opened()
+        self._wire = NotificationWire(
+            receiver or self._receive, faults, recorder, secrets=self.signing, rotate=self._rotate
+        )
+        self._endpoints = endpoints
         self._ledger = ledger
-        self._say = say
+        self.say = say
+        """Tells a person."""
         self._is_wanted = True
         self._switching = asyncio.Lock()
         self._switches = set[asyncio.Task[None]]()
@@ -79,10 +97,31 @@ class Bank:
         finally:
             await asyncio.gather(*self._switches)
             await self.server.stop()
+            await self._wire.close()
 
     async def keep(self, client: AsyncClient) -> None:
         """Keep the mirror right, for ever."""
         await Keeper(ISSUER_ID, client, self.mirror, PACE).run()
+
+    # ── the receiver ──
+
+    def _opened(self) -> AsyncReceiver:
+        return AsyncReceiver(self.mirror, {ISSUER_ID: Trust(secrets=self.secrets)})
+
+    async def _receive(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await asgi_app(self._receiver)(scope, receive, send)
+
+    async def signing(self) -> tuple[str, ...]:
+        """Return what the platform signs with now."""
+        _, kept = await self._endpoints.find_with_secrets(ISSUER_ID, ENDPOINT_ID)
+        return kept.valid(time.time_ns() // 1_000)
+
+    async def _rotate(self, seconds: float) -> None:
+        """Have the platform sign with a new secret, and take it over, as an issuer does within the overlap."""
+        _, secret = await self._endpoints.rotate_secret(ISSUER_ID, ENDPOINT_ID, ACTOR, overlap=int(seconds))
+        self.secrets = [secret, *self.secrets][:MAX_SECRETS]
+        before, self._receiver = self._receiver, self._opened()
+        self._receiver.answers.update(before.answers)
 
     # ── switches ──
 
@@ -102,24 +141,29 @@ class Bank:
         async with self._switching:
             if self._is_wanted and not self.server.is_up:
                 await self.server.start(self._wire)
-                self._say("The bank's receiver is up again; what waited arrives.")
+                self.say("The bank's receiver is up again; what waited arrives.")
             elif self.server.is_up and not self._is_wanted:
                 await self.server.stop()
-                self._say("The bank's receiver has stopped; notifications wait.")
+                self.say("The bank's receiver has stopped; notifications wait.")
 
     def toggle_drop(self) -> None:
         """Throw all notifications away from now on, or none any more."""
-        self.drop(0.0 if self._wire.share else ALL)
+        self.drop(0.0 if self._share else ALL)
 
     def drop(self, share: float) -> None:
         """Throw this share of the notifications away from now on. Raises InputError."""
         if not 0 <= share <= 1:
             raise InputError("share", "0 to 1", "FIELD_INVALID_VALUE")
         if share:
-            self._say(f"From now on {part_of(share)} notifications are lost; the platform believes that they arrived.")
-        elif self._wire.share:
-            self._say(f"Notifications arrive again; {self._wire.thrown} were lost.")
-        self._wire.share = share
+            self.faults.set(Kind.DROP, Hop.NOTIFICATIONS, rate=share)
+            self.say(f"From now on {part_of(share)} notifications are lost; the platform believes that they arrived.")
+        elif self.faults.clear(Kind.DROP, Hop.NOTIFICATIONS):
+            self.say(f"Notifications arrive again; {self._wire.thrown} were lost.")
+
+    @property
+    def _share(self) -> float:
+        fault = self.faults.find(Kind.DROP, Hop.NOTIFICATIONS)
+        return fault.rate if fault is not None else 0.0
 
     # ── what there is to see ──
 
@@ -141,7 +185,7 @@ class Bank:
         pulled_at = None if row is None else row[2]
         return Books(
             url=self.server.url, is_up=self.server.is_up, taken=self._receiver.answers[204],
-            pending=len(waiting), oldest=oldest, share=self._wire.share, thrown=self._wire.thrown,
+            pending=len(waiting), oldest=oldest, share=self._share, thrown=self._wire.thrown,
             pulled=None if pulled_at is None else _ago(pulled_at), repaired=self.repaired,
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ INGEST_PATH = "/ingest/v1/events"
 BASE_PATH = "/banking/v1"
 RENEW_AFTER = 0.6
 """Part of a token's life after which a new one is fetched."""
-_AGAIN = frozenset({401, 408, 429, 503})
+_AGAIN = frozenset({401, 408, 429, 500, 502, 503, 504})
 """Answers after which the same call can succeed."""
 
 
@@ -32,10 +32,9 @@ def ask(method: str, url: str, token: str, content: object = None, timeout: time
     """Call without an event loop; return the answer's JSON. Raises Refused or StoreUnavailable."""
     with SyncClientBuilder().no_proxy().follow_redirects(enable=False).timeout(timeout).build() as http:
         request = http.request(method, url).bearer_auth(token).header("content-type", "application/json")
-        if content is not None:
-            request = request.body_bytes(msgspec.json.encode(content))
+        body = b"" if content is None else msgspec.json.encode(content)
         try:
-            response = request.build().send()
+            response = request.body_bytes(body).build().send()
             return _content(url, response.status, bytes(response.bytes()))
         except RequestError as error:
             raise StoreUnavailable(f"{url} cannot be reached: {error}") from None

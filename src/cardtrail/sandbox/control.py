@@ -2,19 +2,22 @@
 
 import hmac
 from collections.abc import Sequence
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from cardtrail.errors import CardtrailError, Unauthorized
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
 from cardtrail.platform.request import encoded, ready, told
 from cardtrail.protocol.problem import problem_of
 from cardtrail.sandbox.bank import ALL, Bank
-from cardtrail.sandbox.switch import DROP_PATH, RECEIVER_PATH
+from cardtrail.sandbox.switch import DROP_PATH, PAGE_PATH, RECEIVER_PATH
+from cardtrail.sandbox.wire.board import fault_routes, record_routes
 
 
 class ReceiverIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -29,11 +32,9 @@ class DropIn(msgspec.Struct, forbid_unknown_fields=True):
     share: float = ALL
 
 
-def control_app(bank: Bank, token: str, routes: Sequence[Route] = ()) -> Asgi:
-    """Return the application, with further `routes`; every call bears the token.
-
-    A switch of the bank is answered by how the bank is then.
-    """
+def control_app(bank: Bank, token: str, more: Sequence[BaseRoute] = ()) -> Asgi:
+    """Return the application with the switches of a bank and its wire, and `more`; every call bears the token."""
+    record = [] if bank.recorder is None else record_routes(bank.recorder.path, bank.signing)
 
     async def put_receiver(request: Request) -> Response:
         wanted = await told(request, ReceiverIn)
@@ -46,28 +47,52 @@ def control_app(bank: Bank, token: str, routes: Sequence[Route] = ()) -> Asgi:
 
     app = Starlette(
         routes=[
-            Route(RECEIVER_PATH, put_receiver, methods=["PUT"]), Route(DROP_PATH, put_drop, methods=["PUT"]), *routes,
+            Route(RECEIVER_PATH, put_receiver, methods=["PUT"]),
+            Route(DROP_PATH, put_drop, methods=["PUT"]),
+            *fault_routes(bank.faults, bank.say),
+            *record,
+            *more,
         ],
-        exception_handlers={CardtrailError: _on_error},
-    )  # fmt: skip
-    return _guarded(app, f"Bearer {token}".encode())
+        exception_handlers={CardtrailError: _on_error, HTTPException: _on_http},
+    )
+    return _Guard(app, token)
 
 
-def _guarded(app: Asgi, expected: bytes) -> Asgi:
-    """Return the application as only those see it who bear the token."""
+class _Guard:
+    """Lets those in who know the token. A browser, which cannot send a header, may name it in the page's address."""
 
-    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
-        given = dict(scope.get("headers", ())).get(b"authorization", b"")
-        if hmac.compare_digest(given, expected):
-            await app(scope, receive, send)
-        else:
-            found = problem_of(Unauthorized("the token is CONTROL_TOKEN of sandbox.env"))
-            await ready(found.body, found.status)(scope, receive, send)
+    def __init__(self, app: Asgi, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
 
-    return guard
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not hmac.compare_digest(_given(scope), self._token):
+            refused = _refused(Unauthorized("the token is CONTROL_TOKEN of sandbox.env"))
+            await refused(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _given(scope: Scope) -> bytes:
+    header = bytes(next((value for name, value in scope["headers"] if name == b"authorization"), b""))
+    if header.startswith(b"Bearer "):
+        return header[len(b"Bearer ") :]
+    if scope["path"] != PAGE_PATH:
+        return b""
+    query: bytes = scope["query_string"]
+    return dict(parse_qsl(query.decode("latin-1"))).get("token", "").encode()
+
+
+def _refused(error: CardtrailError) -> Response:
+    found = problem_of(error)
+    return ready(found.body, found.status)
 
 
 async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, CardtrailError)  # noqa: S101 -- Starlette's handlers are not typed by exception
-    found = problem_of(error)
-    return ready(found.body, found.status)
+    return _refused(error)
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 -- as above
+    return encoded({"error": error.detail}, error.status_code)

@@ -35,6 +35,7 @@ from cardtrail.sandbox.stage import PORT, Cast, Script, Stage, listen, settings_
 from cardtrail.sandbox.subscribe import subscribe
 from cardtrail.sandbox.tell import Places, Tell
 from cardtrail.sandbox.watch import View, Watch
+from cardtrail.sandbox.wire.record import Recorder
 from cardtrail.sandbox.world.control import world_routes
 
 
@@ -71,10 +72,10 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
 ) -> None:
     stop = asyncio.Event()
     _set_by_signals(stop)
-    stage = Stage(settings_of(folder, port), script)
-    slots = Slots(ISSUER_ID, stage.world, script.seed, cards)
-    with closing(Server()) as receiver, closing(Server()) as control:
-        async with stage.open(socket_) as cast:
+    with closing(Server()) as receiver, closing(Server()) as control, closing(Recorder(folder.path)) as recorder:
+        stage = Stage(settings_of(folder, port), script, recorder)
+        slots = Slots(ISSUER_ID, stage.world, script.seed, cards)
+        async with stage.open(socket_) as cast, _beside(stage) as eye:
             _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
             secret = await subscribe(stage.platform.endpoints, receiver.url)
             places = Places(
@@ -82,10 +83,24 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
                 control_token=secrets.token_urlsafe(24), keys=keys,
             )  # fmt: skip
             async with AsyncMirror.open(folder.mirror) as mirror:
-                ledger = Ledger(stage.platform.db)
-                bank = Bank(receiver, mirror, secret, ledger, seed=script.seed, say=view.say)
+                bank = Bank(
+                    receiver, mirror, secret, Ledger(stage.platform.db), endpoints=stage.platform.endpoints,
+                    faults=stage.faults, say=view.say, recorder=recorder,
+                )  # fmt: skip
                 async with bank.open(), _switches(bank, cast, control, places):
-                    await _until(stop, cast.serving, _play(folder, places, cast, bank, slots=slots, view=view))
+                    play = _play(folder, places, cast, bank, slots=slots, view=view, eye=eye)
+                    await _until(stop, cast.serving, play)
+
+
+@asynccontextmanager
+async def _beside(stage: Stage) -> AsyncIterator[str]:
+    """Serve the platform beside its wire, too; gives the root at which the sandbox looks, unseen and unharmed."""
+    with closing(Server()) as server:
+        await server.start(stage.wire.app)
+        try:
+            yield server.url
+        finally:
+            await server.stop()
 
 
 @asynccontextmanager
@@ -119,15 +134,17 @@ async def _until(stop: asyncio.Event, server: asyncio.Task[None], play: Coroutin
 
 
 async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
-    folder: Folder, places: Places, cast: Cast, bank: Bank, *, slots: Slots, view: View
+    folder: Folder, places: Places, cast: Cast, bank: Bank, *, slots: Slots, view: View, eye: str
 ) -> None:
-    """Play, watch, repair and tell, for ever."""
+    """Play, watch from the platform's root `eye`, repair and tell, for ever."""
     party = cast.issuer.party
     folder.write_key(party.key.as_pem(private=True).decode())
-    async with AsyncClient(places.platform + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid) as kit:
+    kit = AsyncClient(places.platform + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid)
+    look = AsyncClient(eye + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid)
+    async with kit, look:
         slots.begin()
         await cast.player.run_once()
-        watch = Watch(kit, bank, lambda: slots.cards, view)
+        watch = Watch(look, bank, lambda: slots.cards, view)
         tell = Tell(folder, places, cast.issuer, cast.producer, view)
         await _together(cast.player.run(), watch.run(), bank.keep(kit), tell.run())
 

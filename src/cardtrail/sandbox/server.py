@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from cardtrail.issuer.asgi import Asgi
+from cardtrail.sandbox.wire.line import LineProtocol
 
 HOST = "127.0.0.1"
 KEEP_ALIVE_SECONDS = 75
@@ -45,7 +46,7 @@ class Server:
         """Listen, and answer by this application."""
         self._server = _Server(uvicorn.Config(
             app, interface="asgi3", proxy_headers=False, lifespan="off", ws="none", log_config=None,
-            access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS, http=LineProtocol,
             timeout_graceful_shutdown=STOP_SECONDS,
         ))  # fmt: skip
         self._serving = asyncio.create_task(self._server.serve([_bound(self.port)]))

@@ -10,7 +10,7 @@ import msgspec
 import uvicorn
 
 from cardtrail.errors import SettingError, StoreUnavailable
-from cardtrail.platform.app import Platform, server_of
+from cardtrail.platform.app import Platform, build, server_of
 from cardtrail.platform.settings import Settings
 from cardtrail.sandbox.admit import ISSUER_ID, admit
 from cardtrail.sandbox.call import Caller, client
@@ -18,6 +18,11 @@ from cardtrail.sandbox.feed import Feed
 from cardtrail.sandbox.folder import Folder
 from cardtrail.sandbox.server import HOST
 from cardtrail.sandbox.subscribe import NETWORK, STEPS, TIMEOUT
+from cardtrail.sandbox.wire.answers import AnswerWire
+from cardtrail.sandbox.wire.events import EventWire
+from cardtrail.sandbox.wire.faults import Faults
+from cardtrail.sandbox.wire.line import LineProtocol
+from cardtrail.sandbox.wire.record import Recorder
 from cardtrail.sandbox.world.begin import begin_of
 from cardtrail.sandbox.world.book import Book, shipped_book
 from cardtrail.sandbox.world.clock import VirtualClock, coming_monday
@@ -43,14 +48,21 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage:
-    """A platform with its world, before and while it listens; `close` it if it is never opened."""
+    """A platform behind a wire that can fail on purpose, and its world; to be opened once.
 
-    def __init__(self, settings: Settings, script: Script) -> None:
+    `recorder` writes down what crosses the wire.
+    """
+
+    def __init__(self, settings: Settings, script: Script, recorder: Recorder | None = None) -> None:
         now = time.time_ns() // 1_000
         self.clock = VirtualClock(coming_monday(now), script.speed)
         self.world = World(script.book, script.seed, self.clock, self.clock.touch)
         self.platform = Platform(settings, self.clock, self.world)
         self.clock.reach(begin_of(settings.database, now))
+        self.faults = Faults(script.seed)
+        self.recorder = recorder
+        self.world.wire = EventWire(self.faults, recorder)
+        self.wire = AnswerWire(build(self.platform), self.platform, self.faults, recorder)
         self.root = f"http://{HOST}:{settings.port}"
         self._seed = script.seed
 
@@ -62,25 +74,11 @@ class Stage:
         except BaseException:
             self.platform.db.close()
             raise
-        async with self._serving(listening) as serving, client() as http:
+        async with serving(self.platform, listening, self.wire) as served, client() as http:
             issuer, producer = (Caller(http, self.root, party) for party in parties)
             await asyncio.gather(issuer.renew(), producer.renew())
             player = Player(self.world, self.clock, Feed(ISSUER_ID, issuer, producer, self._seed))
-            yield Cast(issuer, producer, player, serving)
-
-    @asynccontextmanager
-    async def _serving(self, listening: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-        server = server_of(self.platform)
-        task = asyncio.create_task(_serve(server, listening))
-        try:
-            while not server.started and not task.done():  # noqa: ASYNC110 -- uvicorn has no event for it
-                await asyncio.sleep(0.01)
-            if task.done():
-                task.result()
-            yield task
-        finally:
-            server.should_exit = True
-            await task
+            yield Cast(issuer, producer, player, served)
 
 
 class Cast:
@@ -91,6 +89,26 @@ class Cast:
         self.producer = producer
         self.player = player
         self.serving = serving
+
+
+@asynccontextmanager
+async def serving(
+    platform: Platform, listening: socket.socket, wire: AnswerWire | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve, behind a wire, for as long as the block lasts; gives the task that serves. Raises StoreUnavailable."""
+    server = server_of(platform, wire, http=LineProtocol)
+    task = asyncio.create_task(_serve(server, listening))
+    try:
+        while not server.started and not task.done():  # noqa: ASYNC110 -- uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        if task.done():
+            task.result()
+        yield task
+    finally:
+        server.should_exit = True
+        if wire is not None:
+            await wire.close()
+        await task
 
 
 async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:

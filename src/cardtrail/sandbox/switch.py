@@ -2,12 +2,19 @@
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from cardtrail.sandbox.call import TIMEOUT, ask
 from cardtrail.sandbox.folder import Folder
+from cardtrail.sandbox.wire.faults import FaultIn
 
 RECEIVER_PATH = "/receiver"
 DROP_PATH = "/drop"
+FAULTS_PATH = "/faults"
+PAGE_PATH = "/wire"
+RECORD_PATH = "/wire.jsonl"
+SIGN_PATH = "/sign"
+"""Where a notification is signed with the secret of now, to be sent again."""
 
 
 def switch_receiver(folder: Folder, *, up: bool) -> str:
@@ -25,10 +32,26 @@ def switch_drop(folder: Folder, share: float) -> int:
     return thrown
 
 
-def control(folder: Folder, method: str, path: str, content: object = None, timeout: timedelta = TIMEOUT) -> Any:
-    """Call the control of the folder's sandbox; return the answer's JSON.
+def set_fault(folder: Folder, kind: str, wanted: FaultIn) -> dict[str, Any]:
+    """Switch a fault on; return how it stands, as `Fault.told`. Raises as above."""
+    told: dict[str, Any] = control(folder, "PUT", f"{FAULTS_PATH}/{quote(kind, safe='')}", wanted)
+    return told
 
-    Raises SettingError if no sandbox runs there, Refused, or StoreUnavailable if it does not answer.
-    """
+
+def clear_faults(folder: Folder, kind: str | None = None) -> int:
+    """Switch a fault off, or all; return how many were on. Raises as above."""
+    path = FAULTS_PATH if kind is None else f"{FAULTS_PATH}/{quote(kind, safe='')}"
+    cleared: int = control(folder, "DELETE", path)["cleared"]
+    return cleared
+
+
+def active_faults(folder: Folder) -> list[dict[str, Any]]:
+    """Return the faults that are on, each as `Fault.told`. Raises as above."""
+    active: list[dict[str, Any]] = control(folder, "GET", FAULTS_PATH)["active"]
+    return active
+
+
+def control(folder: Folder, method: str, path: str, content: object = None, timeout: timedelta = TIMEOUT) -> Any:
+    """Call the control of the folder's sandbox; return the answer's JSON. Raises as above."""
     env = folder.read_env()
     return ask(method, env["CONTROL_URL"] + path, env["CONTROL_TOKEN"], content, timeout)

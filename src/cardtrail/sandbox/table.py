@@ -10,7 +10,7 @@ from rich.text import Text
 from cardtrail.core.status import ProductionStatus, ShipmentStatus
 from cardtrail.sandbox.bank import PULL_SECONDS, Books
 from cardtrail.sandbox.compare import WHOLE_WAY, Row, Sight
-from cardtrail.sandbox.drop import part_of
+from cardtrail.sandbox.wire.kinds import part_of
 
 _STYLES: dict[str, str] = {
     ProductionStatus.EXCEPTION: "yellow", ProductionStatus.RETURNED: "red", ProductionStatus.DATA_EXCEPTION: "red",

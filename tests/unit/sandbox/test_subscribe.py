@@ -12,7 +12,7 @@ from cardtrail.platform.endpoint import EndpointState, Signing
 from cardtrail.platform.settings import steps_of
 from cardtrail.sandbox.admit import ISSUER_ID
 from cardtrail.sandbox.folder import Folder
-from cardtrail.sandbox.run import settings_of
+from cardtrail.sandbox.stage import settings_of
 from cardtrail.sandbox.subscribe import ENDPOINT_ID, STEPS, subscribe
 
 NEAR, FAR = "http://127.0.0.1:1", "http://127.0.0.1:2"

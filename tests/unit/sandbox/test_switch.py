@@ -55,7 +55,7 @@ def test_another_token_switches_nothing(tmp_path: Path) -> None:
         async with banking(tmp_path) as bank, hosting(control_app(bank.bank, TOKEN)) as port:
             with folder_of(tmp_path):
                 folder = told(tmp_path, port, "another")
-                with pytest.raises((Refused, StoreUnavailable), match="401") as refusal:
+                with pytest.raises((Refused, StoreUnavailable), match="CONTROL_TOKEN") as refusal:
                     await asyncio.to_thread(switch_drop, folder, 1.0)
                 assert "another" not in str(refusal.value)
             assert (await bank.bank.look()).share == 0

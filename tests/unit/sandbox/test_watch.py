@@ -10,7 +10,7 @@ from cardtrail.issuer.mirror import AsyncMirror, Change
 from cardtrail.issuer.standing import Told
 from cardtrail.platform.app import Platform
 from cardtrail.platform.ledger import Ledger
-from cardtrail.sandbox import run
+from cardtrail.sandbox import stage
 from cardtrail.sandbox.admit import ISSUER_ID, admit
 from cardtrail.sandbox.bank import Bank, Books
 from cardtrail.sandbox.call import BASE_PATH
@@ -19,6 +19,7 @@ from cardtrail.sandbox.folder import Folder
 from cardtrail.sandbox.server import Server
 from cardtrail.sandbox.subscribe import subscribe
 from cardtrail.sandbox.watch import Watch
+from cardtrail.sandbox.wire.faults import Faults
 
 ORDER = {
     "distributionChannel": "CENTRAL", "services": {"issuance": "CREATION"}, "shipment": {}, "paymentApplication": {},
@@ -50,17 +51,20 @@ def test_a_lost_notification_is_seen_and_so_is_the_repair(tmp_path: Path) -> Non
 
 
 async def _lost_and_repaired(path: Path) -> None:
-    folder, listening, seen = Folder(path), run.listen(0), Seen()
+    folder, listening, seen = Folder(path), stage.listen(0), Seen()
     port = listening.getsockname()[1]
-    platform = Platform(run.settings_of(folder, port))
+    platform = Platform(stage.settings_of(folder, port))
     party, _ = await admit(platform.db)
     with closing(Server()) as server:
         secret = await subscribe(platform.endpoints, server.url)
         async with AsyncMirror.open(folder.mirror) as mirror:
-            bank = Bank(server, mirror, secret, Ledger(platform.db), seed=1, say=lambda _: None)
+            bank = Bank(
+                server, mirror, secret, Ledger(platform.db), endpoints=platform.endpoints, faults=Faults(1),
+                say=lambda _: None,
+            )  # fmt: skip
             kit = AsyncClient(f"http://127.0.0.1:{port}{BASE_PATH}", ISSUER_ID, key=party.key, kid=party.kid)
             watch = Watch(kit, bank, lambda: ["card-1", "card-2"], seen)
-            async with bank.open(), run._serving(platform, listening), kit, asyncio.timeout(PATIENCE):
+            async with bank.open(), stage.serving(platform, listening), kit, asyncio.timeout(PATIENCE):
                 assert await watch.run_once() == 0
                 bank.drop(1.0)
                 ordered = await kit.order_card("card-1", ORDER)

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -71,12 +72,15 @@ def _pictures(read: Read) -> Iterator[Row]:
 
 def _pages(read: Read, query: str, names: tuple[str, ...], after: tuple[object, ...]) -> Iterator[list[Row]]:
     while True:
-        place = dict(zip(names, after, strict=True))
-        rows = read(lambda tx, place=place: tx.all(query, most=PAGE, **place))  # type: ignore[misc]
+        rows = read(partial(_page, query, dict(zip(names, after, strict=True))))
         if not rows:
             return
         yield rows
         after = rows[-1][: len(names)]
+
+
+def _page(query: str, after: dict[str, object], tx: Transaction) -> list[Row]:
+    return tx.all(query, most=PAGE, **after)
 
 
 def _stage_of(picture: bytes) -> str:

@@ -67,5 +67,5 @@ class Player:
         """Have something happen to a card now; return what was reported. Raises NotFound or Conflict."""
         async with self._turn:
             events = act(self.world, self.world.course(issuer_id, card_id), verb, scan)
-            self.world.note(await self._outside.report(events))
+            await self.world.say(events, self._outside)
             return events

@@ -13,15 +13,17 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
+from cardtrail.core.order import SECOND
 from cardtrail.errors import NotFound
 from cardtrail.platform.connector import CardOrder
+from cardtrail.sandbox.wire.events import EventWire, Later
 from cardtrail.sandbox.world.book import Book
 from cardtrail.sandbox.world.course import Beat, Course, Event, Ordered, Planner
 from cardtrail.sandbox.world.magic import scenario_named
 from cardtrail.sandbox.world.plant import Plant
 
 MAX_BATCH = 1_000
-"""Most events of one report, and most orders of one call: what the platform takes at once."""
+"""Most events or orders of one call: what the platform takes at once."""
 MAX_COURSES = 200_000
 """Courses that are remembered; the oldest that have ended are forgotten."""
 REORDER_AFTER = 24 * 3_600 * 1_000_000
@@ -37,6 +39,10 @@ class Wish(msgspec.Struct, frozen=True):
 
     card_id: str
     request_id: str
+
+
+Entry = Wish | Later | tuple[Course, int]
+"""What stands on the agenda: an order of the bank, what the wire keeps back, a course's next step by its version."""
 
 
 class Outside(Protocol):
@@ -66,13 +72,15 @@ class World:
         self.courses: dict[tuple[str, str], Course] = {}
         """The newest course of each card, by issuer and card."""
         self.planner = Planner(book, Plant())
+        self.wire: EventWire | None = None
+        """What events go through on their way to the platform, and may be lost, changed or kept back by."""
         self.on_end: Callable[[Course, int], None] = lambda _course, _at: None
         """Told when a course has come to its end, and when that was."""
         self._seed = seed
         self._touch = touch
         self._orders = Counter[tuple[str, str]]()
         self._known: set[str] = set()
-        self._agenda: list[tuple[int, int, Wish | tuple[Course, int]]] = []
+        self._agenda: list[tuple[int, int, Entry]] = []
         self._entries = 0
 
     # ── orders in ──
@@ -131,7 +139,7 @@ class World:
         if course.beats:
             self._enter(course.beats[0].reported_at, (course, course.version))
 
-    def _enter(self, at: int, entry: Wish | tuple[Course, int]) -> None:
+    def _enter(self, at: int, entry: Entry) -> None:
         self._entries += 1
         heapq.heappush(self._agenda, (at, self._entries, entry))
         self._touch()
@@ -149,14 +157,31 @@ class World:
         """
         count = 0
         while True:
-            wishes, events = self._due(until)
-            if not wishes and not events:
+            wishes, events, late = self._due(until)
+            if not wishes and not events and not late:
                 return count
             if wishes:
                 await outside.order(wishes)
-            if events:
-                self.note(await outside.report(events))
-            count += len(wishes) + len(events)
+            await self.tell([*late, *self._through(events)], outside)
+            count += len(wishes) + len(events) + len(late)
+
+    async def say(self, events: list[Event], outside: Outside) -> None:
+        """Have events reported that happen now. Raises as `play`."""
+        await self.tell(self._through(events), outside)
+
+    async def tell(self, events: Sequence[Event], outside: Outside) -> None:
+        """Report events as they are, and count how each was answered."""
+        for start in range(0, len(events), MAX_BATCH):
+            self.note(await outside.report(events[start : start + MAX_BATCH]))
+
+    def _through(self, events: list[Event]) -> list[Event]:
+        """Send events through the wire; return those that arrive now. Others follow by the clock of the world."""
+        if self.wire is None:
+            return events
+        outgoing = self.wire.on_events(events)
+        for later in outgoing.later:
+            self._enter(self.clock() + round(later.seconds * SECOND), later)
+        return outgoing.now
 
     def note(self, results: Sequence[Any]) -> None:
         """Count how the platform answered."""
@@ -165,20 +190,23 @@ class World:
             if result["result"] == "rejected":
                 _log.warning("event_rejected", **{name: result.get(name) for name in ("eventId", "errorCode", "error")})
 
-    def _due(self, until: int) -> tuple[list[Wish], list[Event]]:
-        """Take from the agenda what is due, as much as one call carries."""
+    def _due(self, until: int) -> tuple[list[Wish], list[Event], list[Event]]:
+        """Take from the agenda what is due, as much as one call carries: orders, what happens, what the wire kept."""
         wishes: list[Wish] = []
         events: list[Event] = []
-        while len(wishes) + len(events) < MAX_BATCH:
+        late: list[Event] = []
+        while len(wishes) + len(events) + len(late) < MAX_BATCH:
             at = self.next_at()
             if at is None or at > until:
                 break
             entry = heapq.heappop(self._agenda)[2]
             if isinstance(entry, Wish):
                 wishes.append(entry)
+            elif isinstance(entry, Later):
+                late += entry.take()
             else:
                 events.append(self._step(entry[0]).event)
-        return wishes, events
+        return wishes, events, late
 
     def _step(self, course: Course) -> Beat:
         """Let the next thing of a course happen."""
@@ -196,8 +224,8 @@ class World:
         self.on_end(course, at)
 
 
-def _is_void(entry: Wish | tuple[Course, int]) -> bool:
-    return not isinstance(entry, Wish) and entry[0].version != entry[1]
+def _is_void(entry: Entry) -> bool:
+    return isinstance(entry, tuple) and entry[0].version != entry[1]
 
 
 def _request_id_of(order: CardOrder) -> str | None:

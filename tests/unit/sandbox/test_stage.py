@@ -13,7 +13,7 @@ from cardtrail.errors import SettingError
 from cardtrail.issuer.mirror import Change
 from cardtrail.platform.app import Platform
 from cardtrail.platform.settings import Settings
-from cardtrail.sandbox import run
+from cardtrail.sandbox import stage
 from cardtrail.sandbox.admit import admit
 from cardtrail.sandbox.bank import Books
 from cardtrail.sandbox.call import Caller, client
@@ -38,23 +38,23 @@ class Heard:
 
 
 def test_a_port_that_is_asked_for_and_taken_is_an_error() -> None:
-    with contextlib.closing(run.listen(0)) as taken:
+    with contextlib.closing(stage.listen(0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingError, match=f"cannot listen on {port}"):
-            run.listen(port)
+            stage.listen(port)
 
 
 def test_without_a_wish_the_next_free_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    with contextlib.closing(run.listen(0)) as taken:
-        monkeypatch.setattr(run, "PORT", taken.getsockname()[1])
-        with contextlib.closing(run.listen(None)) as found:
-            assert 0 < found.getsockname()[1] - run.PORT < run.PORTS
+    with contextlib.closing(stage.listen(0)) as taken:
+        monkeypatch.setattr(stage, "PORT", taken.getsockname()[1])
+        with contextlib.closing(stage.listen(None)) as found:
+            assert 0 < found.getsockname()[1] - stage.PORT < stage.PORTS
 
 
 @pytest.mark.parametrize("port", [-1, 65_536])
 def test_a_port_that_cannot_be_is_an_error(port: int) -> None:
     with pytest.raises(SettingError, match="port"):
-        run.listen(port)
+        stage.listen(port)
 
 
 def test_tokens_are_renewed_in_the_file_and_in_the_curl(tmp_path: Path) -> None:
@@ -62,13 +62,13 @@ def test_tokens_are_renewed_in_the_file_and_in_the_curl(tmp_path: Path) -> None:
 
 
 async def _tokens_are_renewed(tmp_path: Path) -> None:
-    heard, listening = Heard(), run.listen(0)
+    heard, listening = Heard(), stage.listen(0)
     root = f"http://127.0.0.1:{listening.getsockname()[1]}"
     places = msgspec.structs.replace(PLACES, platform=root)
     with folder_of(tmp_path) as folder:
         platform = Platform(Settings(database=folder.database))
         parties = await admit(platform.db)
-        async with run._serving(platform, listening), client() as http:
+        async with stage.serving(platform, listening), client() as http:
             issuer, producer = (Caller(http, root, party) for party in parties)
             tell = Tell(folder, places, issuer, producer, heard)
             assert await tell.run_once() == 2
