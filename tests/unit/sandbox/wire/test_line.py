@@ -1,6 +1,7 @@
 """Connections are cut as they are meant to be: at once with a reset, or in order behind what was sent."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -53,7 +54,8 @@ def test_a_reset_is_a_reset_and_half_an_answer_ends_in_order(loop: str, capsys: 
 
 def test_a_connection_goes_on_to_serve_where_nothing_is_cut() -> None:
     async def app(scope: Scope, _: Receive, send: Send) -> None:
-        assert "cardtrail.line" in scope["extensions"]
+        raw = scope["extensions"]["cardtrail.line"]["transport"].get_extra_info("socket")
+        assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
