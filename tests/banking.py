@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+from cardtrail.issuer.asgi import Asgi
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.platform.app import Platform
 from cardtrail.platform.endpoint import PATH
@@ -60,8 +61,8 @@ class Banking:
 
 
 @asynccontextmanager
-async def banking(path: Path, seed: int = 1) -> AsyncIterator[Banking]:
-    """Open a bank in a folder, and close it at the end."""
+async def banking(path: Path, seed: int = 1, receiver: Asgi | None = None) -> AsyncIterator[Banking]:
+    """Open a bank in a folder, and close it at the end; its receiver may be another than its own."""
     folder = Folder(path)
     said = asyncio.Queue[str]()
     with closing(Server()) as server, closing(Recorder(path)) as recorder:
@@ -71,7 +72,7 @@ async def banking(path: Path, seed: int = 1) -> AsyncIterator[Banking]:
             async with AsyncMirror.open(folder.mirror) as mirror:
                 bank = Bank(
                     server, mirror, secret, Ledger(platform.db), endpoints=platform.endpoints, faults=Faults(seed),
-                    say=said.put_nowait, recorder=recorder,
+                    say=said.put_nowait, recorder=recorder, receiver=receiver,
                 )  # fmt: skip
                 async with bank.open():
                     yield Banking(platform, bank, secret, said)

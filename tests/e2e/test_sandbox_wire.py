@@ -23,14 +23,18 @@ def test_a_fault_strikes_while_everything_runs_and_the_mirror_is_right_in_the_en
         run(sandbox, "fault", "unknown-member")
         run(sandbox, "fault", "500", "--at", "events", "--count", "3")
         run(sandbox, "fault", "token-expiry", "--at", "answers")
+        run(sandbox, "fault", "key-rotation", "--at", "notifications")
         sandbox.until(lambda line: "CARD_SHIPPED" in line)
         assert "reset is on: 50% of the notifications; struck " in run(sandbox, "faults")
-        assert run(sandbox, "fault", "off").startswith("4 faults")
+        assert run(sandbox, "fault", "off").startswith("5 faults")
         missed = sandbox.newest
         sandbox.until_told(missed)
     exchanges = list(exchanges_of(tmp_path / "wire.jsonl"))
     struck = {(each.hop, fault) for each in exchanges for fault in each.faults}
     assert struck >= {(Hop.NOTIFICATIONS, "reset"), (Hop.NOTIFICATIONS, "unknown-member"), (Hop.EVENTS, "500")}
+    assert [each.faults for each in exchanges if "key-rotation" in each.faults][1:] == []
+    signatures = [each.request.headers["webhook-signature"] for each in exchanges if each.hop is Hop.NOTIFICATIONS]
+    assert (len(signatures[0].split()), len(signatures[-1].split())) == (1, 2)
     assert [each.number for each in exchanges] == list(range(1, len(exchanges) + 1))
 
 

@@ -131,11 +131,14 @@ def wire(
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
+    from cardtrail.sandbox.wire.kinds import Hop  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.wire.page import cards_in, page_of  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.wire.record import NAME, newest_of  # noqa: PLC0415 -- as above
 
     if not 1 <= last <= MAX_LAST:
         raise SettingError(f"last: 1 to {MAX_LAST}")
+    if at is not None and at not in set(Hop):
+        raise SettingError(f"at: one of {', '.join(Hop)}")
     newest = newest_of(_folder(data).path / NAME, MAX_LAST)
     chosen = [each for each in newest if at in (None, each.hop) and (card is None or card in cards_in(each))]
     if html is not None:
@@ -147,6 +150,8 @@ def wire(
         return
     for exchange in chosen[-last:]:
         _say(_line(exchange))
+    if not chosen:
+        _say("Nothing of that has crossed the wire.")
 
 
 def replay(file: Path, /, *, data: Data = None) -> None:

@@ -163,7 +163,7 @@ class Bank:
     @property
     def _share(self) -> float:
         fault = self.faults.find(Kind.DROP, Hop.NOTIFICATIONS)
-        return fault.rate if fault is not None else 0.0
+        return fault.rate if fault is not None and not fault.is_spent else 0.0
 
     # ── what there is to see ──
 

@@ -19,6 +19,7 @@ from cardtrail.sandbox.bank import PULL_SECONDS
 from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
 from cardtrail.sandbox.folder import Folder, default_folder
 from cardtrail.sandbox.slots import card_id_of
+from cardtrail.sandbox.switch import PAGE_PATH
 from cardtrail.sandbox.watch import View
 
 CARD_ID = card_id_of(1)
@@ -107,6 +108,7 @@ class Tell:
             f"  base   {self._root}{BASE_PATH}\n"
             f"  docs   {self._root}/docs\n"
             f"  bank   {self._places.receiver} (its receiver)\n"
+            f"  wire   {self._page()} (what crossed it)\n"
             f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db, mirror.db)\n\n"
             f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
             "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n\n"
@@ -141,8 +143,12 @@ class Tell:
             f"reconciler asks the platform, here every {PULL_SECONDS} s. What was missed, for how long:\n\n"
             f"{command()} drift --mirror {shlex.quote(self._folder.mirror)} --issuer-id {ISSUER_ID}\n\n"
             f"{stop} `kill -USR1 {os.getpid()}`: the bank's receiver stops, or starts again.\n"
-            "Meanwhile notifications wait, and none is lost."
+            "Meanwhile notifications wait, and none is lost.\n\n"
+            f"`{command()} sandbox faults` lists what else can go wrong."
         )
+
+    def _page(self) -> str:
+        return f"{self._places.control}{PAGE_PATH}?token={self._places.control_token}"
 
 
 def command() -> str:

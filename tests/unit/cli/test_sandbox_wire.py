@@ -135,7 +135,7 @@ def test_the_record_is_listed_filtered_written_as_a_page_and_sent_again(shell: S
         assert lines[3].endswith("204  POST /notifications/d1/v2/issuers/DEMO-BANK1/cards  [drop]")
         assert len(said(shell, tmp_path, "wire", "--card", "card-1").splitlines()) == 2
         assert len(said(shell, tmp_path, "wire", "--last", "1").splitlines()) == 1
-        assert said(shell, tmp_path, "wire", "--at", "answers") == ""
+        assert said(shell, tmp_path, "wire", "--at", "answers") == "Nothing of that has crossed the wire.\n"
         page = tmp_path / "wire.html"
         assert said(shell, tmp_path, "wire", "--html", str(page)) == f"4 exchanges are in {page}.\n"
         assert page.read_text().count("<details") == 4
@@ -159,6 +159,8 @@ def test_what_cannot_be_listed_written_or_sent_is_an_error(shell: Shell, tmp_pat
     for last in ("0", "501"):
         with pytest.raises(SettingError, match="last"):
             said(shell, tmp_path, "wire", "--last", last)
+    with pytest.raises(SettingError, match="at: one of notifications, answers, events"):
+        said(shell, tmp_path, "wire", "--at", "nowhere")
     with pytest.raises(SettingError, match="html: No such file"):
         said(shell, tmp_path, "wire", "--html", str(tmp_path / "none/x.html"))
     with pytest.raises(SettingError, match="no sandbox is running"):

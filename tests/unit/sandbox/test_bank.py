@@ -13,7 +13,10 @@ from cardtrail.issuer.take import Batch
 from cardtrail.protocol.reading import operation_of
 from cardtrail.sandbox.admit import ISSUER_ID
 from cardtrail.sandbox.bank import Books
+from cardtrail.sandbox.wire.forward import Forward
 from tests.banking import banking
+from tests.faults.wire import Arrived
+from tests.hosting import hosting
 from tests.signed import operation
 
 REQUESTED, READY = operation(stage="CARD_PROD_REQUESTED", sequence=1), operation(stage="CARD_PROD_READY", sequence=3)
@@ -97,6 +100,38 @@ def test_a_share_that_is_none_is_refused(tmp_path: Path, share: float) -> None:
                 told.bank.drop(share)
             assert (await told.bank.look()).share == 0
             assert told.silent
+
+    asyncio.run(play())
+
+
+def test_a_drop_that_ends_by_itself_is_over_for_people_too(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with banking(tmp_path) as told:
+            told.bank.faults.set("drop", count=1)
+            assert (await told.bank.look()).share == 1
+            assert [await told.notify(REQUESTED) for _ in range(2)] == [204, 204]
+            books = await told.bank.look()
+            assert (books.share, books.thrown, books.taken) == (0, 1, 1)
+
+    asyncio.run(play())
+
+
+# ── a receiver elsewhere ──
+
+
+def test_notifications_reach_a_receiver_elsewhere_in_place_of_the_banks_own(tmp_path: Path) -> None:
+    async def play() -> None:
+        arrived = Arrived()
+        async with hosting(arrived) as port:
+            forward = Forward(f"http://127.0.0.1:{port}")
+            async with banking(tmp_path, receiver=forward) as told:
+                assert await told.notify(REQUESTED) == 202
+                told.bank.drop(1.0)
+                assert await told.notify(READY) == 204
+                assert await told.stages() == []
+            await forward.close()
+        [arrival] = arrived.calls
+        assert arrival.stages == ["CARD_PROD_REQUESTED"]
 
     asyncio.run(play())
 

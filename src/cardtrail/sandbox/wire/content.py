@@ -64,7 +64,7 @@ def _under(document: Document, name: str) -> Iterator[Document]:
 
 def can_say(fault: Fault, document: Document | None) -> bool:
     """Tell whether a body has what a fault makes say new things."""
-    return document is not None and any(_places(fault, document))
+    return document is not None and next(_places(fault, document), None) is not None
 
 
 def say(faults: Mapping[Kind, Fault], document: Document) -> bytes:

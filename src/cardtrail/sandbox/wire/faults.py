@@ -18,6 +18,8 @@ MAX_SPARED = 10_000
 """Most tokens that are remembered as fetched since a fault was switched on."""
 ENDS = frozenset({Kind.TOKEN_EXPIRY, Kind.DROP, Kind.SERVER_ERROR, Kind.TOO_MANY})
 """Kinds behind which no other strikes the same message: it has not reached the other side."""
+POSTPONES = frozenset({Kind.DELAY, Kind.REORDER})
+"""Kinds behind which only a duplicate strikes: the connection on which the message came is done with."""
 _PLACES = {each.kind: place for place, each in enumerate(TABLE)}
 
 Applies = Callable[["Fault"], bool]
@@ -158,7 +160,7 @@ class Faults:
         """Return the faults among some kinds that strike a message, in the order of application.
 
         Every one draws, so that what one does never depends on the others. One that has nothing to change in the
-        message, as `applies` tells, has not struck, and neither has one behind a kind that ends it all.
+        message, as `applies` tells, has not struck, and neither has one behind a kind that leaves nothing to strike.
         """
         struck: dict[Kind, Fault] = {}
         meeting = [
@@ -167,6 +169,8 @@ class Faults:
         ]  # fmt: skip
         for fault in meeting:
             if fault.is_spent or (applies is not None and not applies(fault)):
+                continue
+            if POSTPONES & struck.keys() and fault.kind is not Kind.DUPLICATE:
                 continue
             fault.struck += 1
             struck[fault.kind] = fault

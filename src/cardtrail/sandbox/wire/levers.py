@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import structlog
+
 from cardtrail.db import Transaction, open_database
 from cardtrail.platform.app import Platform
 from cardtrail.platform.store import queries
@@ -16,6 +18,8 @@ _LOCK = """
 LOCK TABLE card, inbox, notification, order_request IN EXCLUSIVE MODE; -- postgres
 """
 """What every event and order writes to; on SQLite any transaction that writes holds it all. Reads go on."""
+
+_log = structlog.get_logger()
 
 
 async def rotate_token_key(platform: Platform) -> str:
@@ -38,7 +42,7 @@ class Stalls:
         held, loop = asyncio.Event(), asyncio.get_running_loop()
         task = asyncio.create_task(asyncio.to_thread(self._hold, seconds, lambda: loop.call_soon_threadsafe(held.set)))
         self._holding.add(task)
-        task.add_done_callback(self._holding.discard)
+        task.add_done_callback(self._ended)
         waiting = asyncio.create_task(held.wait())
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -59,6 +63,11 @@ class Stalls:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._released.wait(min(left, BEAT)):
             tx.one("find_meta", name="epoch")
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._holding.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.warning("hold_ended", error=str(task.exception()))
 
     async def close(self) -> None:
         """Let go at once."""

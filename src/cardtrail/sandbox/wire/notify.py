@@ -4,7 +4,12 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from functools import partial
 
+import structlog
+
+from cardtrail.errors import CardtrailError
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
 from cardtrail.sandbox.wire import content, sign
 from cardtrail.sandbox.wire.call import NO_CONTENT, Answer, Call, ask, give, hang_up, read_call
@@ -15,11 +20,15 @@ from cardtrail.sandbox.wire.record import Recorder
 from cardtrail.sandbox.wire.refuse import refusal_of
 
 MAX_HELD = 1_000
-"""Most notifications that wait for the next one of their card."""
+"""Most cards whose notifications wait for the next one."""
 _HOP = Hop.NOTIFICATIONS
 _CARDS = re.compile(r".*/notifications/d1/v2/issuers/[^/]+/cards/?", re.IGNORECASE | re.ASCII | re.DOTALL)
-_CHANGED = content.NEW | sign.TIMED
+_KINDS = frozenset(Kind)
+_LATER = frozenset({Kind.DELAY, Kind.REORDER, Kind.DUPLICATE})
+_SIGNED_ANEW = content.NEW | sign.TIMED
+_log = structlog.get_logger()
 
+Wait = Callable[[], Awaitable[object]]
 Rotate = Callable[[float], Awaitable[None]]
 """Gives the endpoint a new secret; the old one signs beside it for so many seconds."""
 
@@ -36,11 +45,11 @@ class NotificationWire:
         self.thrown = 0
         """Notifications that were thrown away."""
         self.later = Later()
-        self._receiver = receiver
-        self._faults = faults
-        self._recorder = recorder
-        self._secrets = secrets
-        self._rotate = rotate
+        self.receiver = receiver
+        self.faults = faults
+        self.recorder = recorder
+        self.secrets = secrets
+        self.rotate = rotate
         self._held: dict[str, asyncio.Event] = {}
 
     async def close(self) -> None:
@@ -49,140 +58,159 @@ class NotificationWire:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a call."""
-        if scope["type"] != "http" or (self._recorder is None and not self._faults.is_any):
-            await self._receiver(scope, receive, send)
+        if scope["type"] != "http" or (self.recorder is None and not self.faults.is_any):
+            await self.receiver(scope, receive, send)
             return
         call = await read_call(scope, receive)
-        if call is None:
-            return
-        if not call.whole or not _CARDS.fullmatch(scope["path"]):
-            await self._reply(call, send, await self._hand_over(call, ()), {})
-            return
-        document = content.document_of(call.body)
-        cards = content.cards_of(document)
-        struck = self._faults.strike(_HOP, cards, _KINDS, lambda fault: self._applies(fault, call, document, cards))
-        await self._carry(call, send, struck, document, cards)
+        if call is not None:
+            await _Way(self, call, send).go()
 
-    def _applies(self, fault: Fault, call: Call, document: content.Document | None, cards: Collection[str]) -> bool:
-        if fault.kind in content.NEW:
-            return content.can_say(fault, document)
-        if fault.kind in sign.TIMED or fault.kind is Kind.CORRUPT_SIGNATURE:
-            return sign.is_signed(call)
-        if fault.kind is Kind.REORDER:
-            return bool(cards) and self._held.keys().isdisjoint(cards) and len(self._held) < MAX_HELD
-        return fault.kind not in _LATER or not self.later.is_full
+    # ── reordering ──
 
-    # ── a notification's way ──
+    def can_hold(self, cards: Collection[str]) -> bool:
+        """Tell whether a notification of these cards can wait for the next one; one that passes another does not."""
+        return bool(cards) and self._held.keys().isdisjoint(cards) and len(self._held) < MAX_HELD
 
-    async def _carry(
-        self, call: Call, send: Send, struck: dict[Kind, Fault], document: content.Document | None,
-        cards: Collection[str],
-    ) -> None:  # fmt: skip
-        if Kind.KEY_ROTATION in struck:
-            await self._rotate(struck[Kind.KEY_ROTATION].seconds)
-        instead = self._instead(struck, document)
-        if instead is not None:
-            self._note(call, instead, time.perf_counter(), struck, arrived=False)
-            await give(send, instead)
-            return
-        call = await self._changed(call, struck, document)
-        waiting = self._waiting(struck, cards)
-        if waiting is not None:
-            self._note(call, NO_CONTENT, time.perf_counter(), struck, arrived=False)
-            self.later.begin(self._late(waiting, call, struck))
-            await give(send, NO_CONTENT)
-            return
-        if Kind.TRUNCATED in struck:
-            await self._break(call, struck)
-            return
-        await self._reply(call, send, await self._hand_over(call, struck), struck)
-        self._release(cards)
-
-    def _instead(self, struck: dict[Kind, Fault], document: content.Document | None) -> Answer | None:
-        """Return the answer to a call that does not reach the receiver; None for one that does."""
-        if Kind.DROP in struck:
-            self.thrown += content.count_of(document)
-            return NO_CONTENT
-        return refusal_of(struck)
-
-    async def _changed(self, call: Call, struck: dict[Kind, Fault], document: content.Document | None) -> Call:
-        """Return the call as it arrives."""
-        if _CHANGED & struck.keys():
-            body = call.body
-            if document is not None and content.NEW & struck.keys():
-                body = content.say(struck, document)
-            call = await sign.signed(call, body, struck, self._secrets)
-        return sign.corrupted(call) if Kind.CORRUPT_SIGNATURE in struck else call
-
-    def _waiting(self, struck: dict[Kind, Fault], cards: Collection[str]) -> "Awaitable[object] | None":
-        """Return what a call waits for that is handed over later; None for one that is handed over now."""
-        if Kind.REORDER in struck:
-            return self._next(cards, struck[Kind.REORDER].seconds)
-        return asyncio.sleep(struck[Kind.DELAY].seconds) if Kind.DELAY in struck else None
-
-    def _next(self, cards: Collection[str], seconds: float) -> Awaitable[object]:
-        """Hold these cards: return the wait until one of them has passed, or so long."""
+    def hold(self, cards: Collection[str], seconds: float) -> Wait:
+        """Hold these cards; return the wait until one of them has passed, or so long."""
         passed = asyncio.Event()
         self._held.update(dict.fromkeys(cards, passed))
 
         async def wait() -> None:
-            try:
-                async with asyncio.timeout(seconds):
-                    await passed.wait()
-            except TimeoutError:
-                pass
-            finally:
-                for card in [card for card, event in self._held.items() if event is passed]:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(passed.wait(), seconds)
+            for card in cards:
+                if self._held.get(card) is passed:
                     del self._held[card]
 
-        return wait()
+        return wait
 
-    def _release(self, cards: Collection[str]) -> None:
+    def release(self, cards: Collection[str]) -> None:
         """Let those go that have waited for one of these cards."""
         for card in cards:
-            held = self._held.get(card)
-            if held is not None:
-                held.set()
+            if card in self._held:
+                self._held[card].set()
 
-    async def _late(self, waiting: Awaitable[object], call: Call, struck: Collection[Kind]) -> None:
-        await waiting
-        await self._hand_over(call, struck, alone=True)
-        if Kind.DUPLICATE in struck:
-            await self._hand_over(call, [Kind.DUPLICATE], alone=True)
 
-    async def _hand_over(self, call: Call, struck: Collection[Kind], *, alone: bool = False) -> Answer | None:
+class _Way:
+    """The way of one call through the wire."""
+
+    def __init__(self, wire: NotificationWire, call: Call, send: Send) -> None:
+        self._wire = wire
+        self._call = call
+        self._send = send
+        self._document: content.Document | None = None
+        self._cards: set[str] = set()
+        self._struck: dict[Kind, Fault] = {}
+
+    async def go(self) -> None:
+        """Carry the call there and its answer back."""
+        if self._call.whole and _CARDS.fullmatch(self._call.scope["path"]):
+            self._document = content.document_of(self._call.body)
+            self._cards = content.cards_of(self._document)
+            self._struck = self._wire.faults.strike(_HOP, self._cards, _KINDS, self._applies)
+        await self._rotate()
+        instead = self._instead()
+        if instead is not None:
+            self._note(instead, time.perf_counter(), self._struck, arrived=False)
+            await give(self._send, instead)
+            return
+        self._call = await self._changed()
+        wait = self._wait()
+        if wait is not None:
+            await self._postpone(wait)
+        elif Kind.TRUNCATED in self._struck:
+            await self._break()
+        else:
+            await self._reply(await self._hand_over(self._struck))
+            self._wire.release(self._cards)
+
+    def _applies(self, fault: Fault) -> bool:
+        if fault.kind in content.NEW:
+            return content.can_say(fault, self._document)
+        if fault.kind in sign.TIMED or fault.kind is Kind.CORRUPT_SIGNATURE:
+            return sign.is_signed(self._call)
+        if fault.kind is Kind.REORDER and not self._wire.can_hold(self._cards):
+            return False
+        return fault.kind not in _LATER or not self._wire.later.is_full
+
+    async def _rotate(self) -> None:
+        """Give the endpoint a new secret, if that is to be; where its store is away just then, it is not."""
+        if Kind.KEY_ROTATION in self._struck:
+            try:
+                await self._wire.rotate(self._struck[Kind.KEY_ROTATION].seconds)
+            except CardtrailError as error:
+                _log.warning("fault_not_done", error=str(error))
+
+    # ── there ──
+
+    def _instead(self) -> Answer | None:
+        """Return the answer to a call that does not reach the receiver; None for one that does."""
+        if Kind.DROP in self._struck:
+            self._wire.thrown += content.count_of(self._document)
+            return NO_CONTENT
+        return refusal_of(self._struck)
+
+    async def _changed(self) -> Call:
+        """Return the call as it arrives."""
+        call, struck = self._call, self._struck
+        if _SIGNED_ANEW & struck.keys():
+            says_new = self._document is not None and content.NEW & struck.keys()
+            body = content.say(struck, self._document or {}) if says_new else call.body
+            call = await sign.signed(call, body, struck, self._wire.secrets)
+        return sign.corrupted(call) if Kind.CORRUPT_SIGNATURE in struck else call
+
+    def _wait(self) -> Wait | None:
+        """Return what a call waits for that is handed over later; None for one that is handed over now."""
+        if Kind.DELAY in self._struck:
+            return partial(asyncio.sleep, self._struck[Kind.DELAY].seconds)
+        if Kind.REORDER in self._struck:
+            return self._wire.hold(self._cards, self._struck[Kind.REORDER].seconds)
+        return None
+
+    async def _postpone(self, wait: Wait) -> None:
+        """Answer as if the call had arrived, and hand it over when the wait is over."""
+        self._note(NO_CONTENT, time.perf_counter(), self._struck, arrived=False)
+        self._wire.later.begin(self._late(wait))
+        await give(self._send, NO_CONTENT)
+
+    async def _late(self, wait: Wait) -> None:
+        await wait()
+        await self._hand_over(self._struck, alone=True)
+        if Kind.DUPLICATE in self._struck:
+            await self._again()
+
+    async def _again(self) -> None:
+        await self._hand_over([Kind.DUPLICATE], alone=True)
+
+    async def _hand_over(self, struck: Collection[Kind], *, alone: bool = False) -> Answer | None:
         began = time.perf_counter()
-        answer = await ask(self._receiver, call, alone=alone)
-        self._note(call, answer, began, struck, arrived=True)
+        answer = await ask(self._wire.receiver, self._call, alone=alone)
+        self._note(answer, began, struck, arrived=True)
         return answer
 
-    async def _reply(self, call: Call, send: Send, answer: Answer | None, struck: dict[Kind, Fault]) -> None:
-        """Answer the platform; a receiver that gave no answer leaves it without one, too."""
-        if Kind.DUPLICATE in struck:
-            self.later.begin(self._again(call))
-        if Kind.SLOW in struck:
-            await asyncio.sleep(struck[Kind.SLOW].seconds)
-        if Kind.RESET in struck or answer is None:
-            await hang_up(call.scope, call.receive)
-        else:
-            await give(send, answer)
-
-    async def _again(self, call: Call) -> None:
-        await self._hand_over(call, [Kind.DUPLICATE], alone=True)
-
-    async def _break(self, call: Call, struck: Collection[Kind]) -> None:
+    async def _break(self) -> None:
         """Hand half of a call over, then end the connections on both sides."""
         began = time.perf_counter()
-        answer = await ask(self._receiver, call, half=True)
-        self._note(call, answer, began, struck, arrived=False)
-        await hang_up(call.scope, call.receive)
+        answer = await ask(self._wire.receiver, self._call, half=True)
+        self._note(answer, began, self._struck, arrived=False)
+        if Kind.DUPLICATE in self._struck:
+            self._wire.later.begin(self._again())
+        await hang_up(self._call.scope, self._call.receive)
 
-    def _note(
-        self, call: Call, answer: Answer | None, began: float, struck: Collection[Kind], *, arrived: bool
-    ) -> None:
-        if self._recorder is not None:
-            self._recorder.note(_HOP, call, answer, began, arrived=arrived, faults=struck)
+    # ── back ──
 
+    async def _reply(self, answer: Answer | None) -> None:
+        """Answer the platform; a receiver that gave no answer leaves it without one, too."""
+        if Kind.DUPLICATE in self._struck:
+            self._wire.later.begin(self._again())
+        if Kind.SLOW in self._struck:
+            await asyncio.sleep(self._struck[Kind.SLOW].seconds)
+        if answer is None or Kind.RESET in self._struck:
+            await hang_up(self._call.scope, self._call.receive)
+        else:
+            await give(self._send, answer)
 
-_LATER = frozenset({Kind.DELAY, Kind.REORDER, Kind.DUPLICATE})
-_KINDS = frozenset(Kind)
+    def _note(self, answer: Answer | None, began: float, struck: Collection[Kind], *, arrived: bool) -> None:
+        if self._wire.recorder is not None:
+            self._wire.recorder.note(_HOP, self._call, answer, began, arrived=arrived, faults=struck)

@@ -25,11 +25,11 @@ NAME = "wire.jsonl"
 """The record's file in the sandbox's folder; the older half stands in the same with `.1` behind it."""
 MAX_FILE = 32 * 1_048_576
 """Largest file, bytes; then it becomes the older half, and the older half before goes."""
-MAX_BODY = 262_144
-"""Most of a body that is kept, bytes."""
-MAX_LINE = 2 * 1_048_576
-"""Longest line of a record that is read, bytes."""
-MAX_TAIL = 8 * 1_048_576
+MAX_BODY = 1_048_576
+"""Most of a body that is kept, bytes: whatever the platform sends or takes is kept whole."""
+MAX_LINE = 16 * 1_048_576
+"""Longest line of a record that is read, bytes: two bodies, each byte of them written as six."""
+MAX_TAIL = 16 * 1_048_576
 """How far from the end of a file its newest exchanges are looked for, bytes."""
 MAX_PATH = 2_048
 """Most of a path that is kept, characters."""
@@ -175,8 +175,8 @@ def _answer_of(answer: Answer | None) -> Message:
 def _message(headers: Iterable[tuple[bytes, bytes]], kind: str, body: bytes, *, whole: bool = True) -> Message:
     pairs = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
     kept = {name: masked_header(name, value) for name, value in pairs if name in HEADERS}
-    text = masked_body(kind, body[: 4 * MAX_BODY].decode("utf-8", "replace"))
-    text, size = _cut(text, len(body) if len(body) > 4 * MAX_BODY or not whole else None)
+    text = masked_body(kind, body[: 2 * MAX_BODY].decode("utf-8", "replace"))
+    text, size = _cut(text, len(body) if len(body) > 2 * MAX_BODY or not whole else None)
     return Message(kept, text, size)
 
 

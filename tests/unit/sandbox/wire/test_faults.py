@@ -61,6 +61,14 @@ def test_faults_strike_in_the_order_of_the_table_and_nothing_strikes_behind_an_e
     assert Kind.DROP in ENDS
 
 
+def test_behind_what_postpones_a_message_only_a_duplicate_strikes() -> None:
+    for first in (Kind.DELAY, Kind.REORDER):
+        faults = Faults(1)
+        for kind in (first, Kind.REORDER, Kind.DUPLICATE, Kind.SLOW, Kind.TRUNCATED, Kind.RESET):
+            faults.set(kind, N)
+        assert strikes(faults, 1) == [[first, Kind.DUPLICATE]]
+
+
 def test_only_messages_that_carry_a_named_card_are_struck_and_only_on_the_hop() -> None:
     faults = Faults(1)
     fault = faults.set("slow", N, cards=["a", "b"])

@@ -42,6 +42,20 @@ def test_with_no_fault_and_no_record_a_call_is_handed_on_as_it_is() -> None:
     assert receive is send is unused
 
 
+def test_the_same_seed_and_the_same_calls_meet_the_same_fate_on_the_wire(tmp_path: Path) -> None:
+    async def fates(seed: int) -> list[int]:
+        folder = tmp_path / str(seed)
+        folder.mkdir(exist_ok=True)
+        async with notifying(folder, seed) as wire:
+            for kind, rate in (("drop", 0.3), ("500", 0.2), ("unknown-status", 0.5)):
+                wire.faults.set(kind, N, rate=rate)
+            return [(await wire.send(READY)).status for _ in range(60)]
+
+    first, again, other = (asyncio.run(fates(seed)) for seed in (7, 7, 8))
+    assert first == again != other
+    assert set(first) == {202, 204, 500}
+
+
 def test_several_faults_strike_the_same_notification_in_their_order(tmp_path: Path) -> None:
     async def play() -> None:
         async with notifying(tmp_path) as wire:
