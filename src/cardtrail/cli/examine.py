@@ -77,7 +77,7 @@ def examine(  # noqa: PLR0913 -- each is an option of its own
         print_cases(console, list(cases))
         return
     if not url:
-        raise InputError("URL", "where is the receiver? expected unless --list is given")
+        raise InputError("URL", "expected, unless --list is given")
     candidate = Candidate(
         url=url.rstrip("/"), issuer_id=issuer_id, state=state, secret=secret, second_secret=second_secret, token=token,
         ca_pem=_bytes_of(ca_file),

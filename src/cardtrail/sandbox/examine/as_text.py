@@ -1,9 +1,9 @@
 """The report for a person: a line for each case as it ends, then what failed, why it matters and how to mend it."""
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cardtrail.sandbox.examine.case import Case
@@ -16,6 +16,8 @@ MARKS = {
     Outcome.SKIPPED: ("skipped", "yellow"),
 }
 """Outcome -> its word and colour."""
+MIN_WIDTH = 40
+"""Narrowest lines, characters, however narrow the terminal."""
 _TITLES = {theme.name: theme.title for theme in THEMES}
 
 
@@ -44,10 +46,10 @@ def print_report(console: Console, report: Report) -> None:
     for result in failed:
         case = result.case
         console.print(Text.assemble(("\n" + case.name, "bold red"), f" ({case.weight}): {case.title}"), soft_wrap=True)
-        told = Table.grid(padding=(0, 2))
         for name, text in (("seen", result.seen), ("why", case.why), ("fix", case.fix)):
-            told.add_row(Text(f"  {name}", style="bold"), Text(text))
-        console.print(told)
+            width, begin = max(console.width - 1, MIN_WIDTH), f"  {name:4}  "
+            lines = wrap(text, width, initial_indent=begin, subsequent_indent=" " * len(begin))
+            console.print(Text("\n".join(lines)), soft_wrap=True)
     console.print(Text(f"\n{report.grade}", style="bold green" if report.is_passed else "bold red"), soft_wrap=True)
     console.print(Text(f"{report.url}, {report.seconds:.1f} s, cards exam-{report.run_id}-…"), soft_wrap=True)
 

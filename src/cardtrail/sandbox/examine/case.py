@@ -18,7 +18,11 @@ class Failed(Exception):
 
 
 class Silent(Failed):
-    """The receiver did not answer at all."""
+    """The receiver did not answer at all; `is_closed` where it hung up instead."""
+
+    def __init__(self, text: str, *, is_closed: bool = False) -> None:
+        super().__init__(text)
+        self.is_closed = is_closed
 
 
 class Skipped(Exception):

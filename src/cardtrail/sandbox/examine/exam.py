@@ -12,12 +12,12 @@ import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
-from cardtrail.protocol.failure import failure_of, plain
+from cardtrail.protocol.failure import Failure, failure_of, plain
 from cardtrail.protocol.signature import Signer, headers_of
 from cardtrail.sandbox.examine.answer import Answer, taken
 from cardtrail.sandbox.examine.candidate import Candidate
 from cardtrail.sandbox.examine.case import Failed, Silent
-from cardtrail.sandbox.examine.line import Line, connected
+from cardtrail.sandbox.examine.line import CONNECT_SECONDS, Line, connected
 from cardtrail.sandbox.examine.picture import body_of, operation_id_of, picture
 
 PREFIX = "exam-"
@@ -30,7 +30,8 @@ LOOK_SECONDS = 0.05
 """Pause between two looks at its state."""
 MAX_ANSWER = 4_194_304
 """Longest answer of the read hook, bytes."""
-NO_ANSWER = "no answer: "
+MAX_IDLE = 16
+"""Most connections that are kept for the next calls."""
 
 
 class Exam:
@@ -41,13 +42,15 @@ class Exam:
         self.run_id = run_id
         self._numbers = count(1)
         self._signer = Signer([candidate.secret]) if candidate.secret else None
-        self._http = _client(candidate)
+        self._http = _client(candidate, MAX_IDLE)
+        self._fresh = _client(candidate, 0)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.close()
+        await self._fresh.close()
 
     # ── what goes out ──
 
@@ -77,13 +80,20 @@ class Exam:
         """Send a body, with headers of one's own or else those of a good call. Raises Silent."""
         candidate = self.candidate
         url = candidate.origin + (path or candidate.path_of(issuer_id or candidate.issuer_id))
-        request = self._http.request(method, url).headers(self.headers(body) if headers is None else dict(headers))
-        return await _answer_of(request.body_bytes(body) if method == "POST" else request)
+        sent = self.headers(body) if headers is None else dict(headers)
+        return await self._call(method, url, sent, body if method == "POST" else None)
 
     async def tell(self, *operations: object) -> None:
         """Send operations one after the other, each of which must be taken. Raises Failed."""
         for number, operation in enumerate(operations, 1):
             taken(await self.send(operation), f"call {number} of {len(operations)}" if len(operations) > 1 else "")
+
+    async def _call(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
+        """Make a call; where a kept connection had been closed meanwhile, as after an error, once more on a new one."""
+        try:
+            return await _answer_of(self._http, method, url, headers, body)
+        except _CutOff:
+            return await _answer_of(self._fresh, method, url, headers, body)
 
     @asynccontextmanager
     async def line(self) -> AsyncIterator[Line]:
@@ -96,7 +106,7 @@ class Exam:
     async def orders(self, card_id: str) -> list[dict[str, Any]]:
         """Return what the read hook shows of a card; nothing for one it has not heard of. Raises Failed."""
         url = f"{self.candidate.state.rstrip('/')}/{card_id}"
-        answer = await _answer_of(self._http.get(url).header("accept", "application/json"))
+        answer = await self._call("GET", url, {"accept": "application/json"})
         if answer.status == 404:  # noqa: PLR2004 -- an HTTP status
             return []
         try:
@@ -168,21 +178,31 @@ def _said(seen: Sequence[str]) -> str:
     return plain(" ".join(filter(None, seen))) or "nothing"
 
 
-def _client(candidate: Candidate) -> Client:
-    """Return an HTTP client that goes nowhere but where it is sent: no proxy, no redirect, nothing unpacked."""
+def _client(candidate: Candidate, idle: int) -> Client:
+    """Return an HTTP client that goes nowhere but where it is sent: no proxy, no redirect, nothing unpacked.
+
+    `idle` is how many connections it keeps for the next calls.
+    """
     builder = (
         ClientBuilder().no_proxy().follow_redirects(enable=False).http1_only()
         .gzip(enable=False).brotli(enable=False).zstd(enable=False).deflate(enable=False)
-        .timeout(timedelta(seconds=CALL_SECONDS)).connect_timeout(timedelta(seconds=5))
+        .timeout(timedelta(seconds=CALL_SECONDS)).connect_timeout(timedelta(seconds=CONNECT_SECONDS))
+        .pool_max_idle_per_host(idle)
     )  # fmt: skip
     return (builder.add_root_certificate_pem(candidate.ca_pem) if candidate.ca_pem else builder).build()
 
 
-async def _answer_of(request: Any) -> Answer:
+class _CutOff(Silent):
+    """The connection ended before the answer did."""
+
+
+async def _answer_of(http: Client, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    request = http.request(method, url).headers(headers)
     try:
-        async with request.build_streamed() as response:
-            body = await response.body_reader.read(MAX_ANSWER)
-            headers = {name.lower(): value for name, value in dict(response.headers).items()}
-            return Answer(response.status, headers, b"" if body is None else body.to_bytes())
+        async with (request if body is None else request.body_bytes(body)).build_streamed() as response:
+            data = await response.body_reader.read(MAX_ANSWER)
+            named = {name.lower(): value for name, value in dict(response.headers).items()}
+            return Answer(response.status, named, b"" if data is None else data.to_bytes())
     except PyreqwestError as error:
-        raise Silent(NO_ANSWER + failure_of(error)[1]) from None
+        failure, text = failure_of(error)
+        raise (_CutOff if failure is Failure.RESET else Silent)(f"no answer: {text}") from None

@@ -46,7 +46,7 @@ class Line:
         except TimeoutError:
             raise Silent(f"no answer within {seconds:.0f} seconds") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise Silent("the connection was closed without an answer") from None
+            raise Silent("the connection was closed without an answer", is_closed=True) from None
         except (ValueError, IndexError, asyncio.LimitOverrunError):
             raise Failed("the answer is not HTTP") from None
         return answer
@@ -56,13 +56,6 @@ class Line:
         with suppress(TimeoutError, asyncio.IncompleteReadError, ConnectionError, ValueError, IndexError):
             async with asyncio.timeout(seconds):
                 return (await self._head())[0] == 100  # noqa: PLR2004 -- an HTTP status
-        return False
-
-    async def has_more(self, seconds: float) -> bool:
-        """Tell whether bytes come that belong to no answer."""
-        with suppress(TimeoutError, OSError):
-            async with asyncio.timeout(seconds):
-                return await self._reader.read(1) != b""
         return False
 
     async def _answer(self) -> Answer:

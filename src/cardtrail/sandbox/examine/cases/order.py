@@ -96,7 +96,7 @@ async def _swapped_shipment_with_sequence(exam: Exam) -> None:
     card = exam.card()
     await exam.tell(*(
         picture(card, SHIPPED, shipment=step, sequence=number)
-        for step, number in (("OutForDelivery", 8), ("OutForDelivery", 10), ("AttemptFail", 9))
+        for step, number in (("InTransit", 8), ("OutForDelivery", 10), ("AttemptFail", 9))
     ))  # fmt: skip
     await exam.expect(card, SHIPPED, "OutForDelivery")
 
@@ -109,6 +109,7 @@ async def _swapped_shipment_with_sequence(exam: Exam) -> None:
 async def _rework_with_sequence(exam: Exam) -> None:
     card = exam.card()
     await exam.tell(
+        picture(card, "CARD_PROD_READY", sequence=3),
         picture(card, "CARD_PROD_ONGOING", sequence=4), picture(card, "CARD_PROD_EXCEPTION", sequence=5),
         picture(card, "CARD_PROD_ONGOING", sequence=6), picture(card, "CARD_PROD_EXCEPTION", sequence=5),
     )  # fmt: skip

@@ -176,7 +176,7 @@ async def _due_dates(exam: Exam) -> None:
 
 @STORIES.case(
     "longest-ids", "ids of the longest form are taken",
-    why="cardId has up to 48 characters and operationId up to 64; a column that is too short loses orders.",
+    why="A cardId has up to 48 characters and an operationId up to 64; too short a column loses orders.",
     fix="Make room for 48 and 64 characters of A-Z, a-z, 0-9, - and _.",
 )  # fmt: skip
 async def _longest_ids(exam: Exam) -> None:

@@ -14,6 +14,8 @@ HUGE = 20 * 1_048_576
 """A body that is too large for anybody, bytes: twenty times what the platform sends."""
 PIECE = 65_536
 """How much of it is sent at once, bytes."""
+UPLOAD_SECONDS = 45.0
+"""Longest time for it to be sent and answered."""
 SLOW_SECONDS = 3
 """How long the slow sender sends a byte a second."""
 OTHER_SECONDS = 2.0
@@ -161,16 +163,23 @@ async def _huge_body_in_chunks(exam: Exam) -> None:
 
 
 async def _is_too_much(line: Line, parts: Iterator[bytes], end: bytes = b"") -> None:
-    """Send parts until nobody takes more. Raises Failed unless they are refused, be it by hanging up."""
+    """Send parts until there is an answer. Raises Failed unless they are refused, be it by hanging up."""
+    sending = asyncio.create_task(_pour(line, parts, end))
+    try:
+        refused(await line.answer(UPLOAD_SECONDS))
+    except Silent as silent:
+        if not silent.is_closed:
+            raise
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _pour(line: Line, parts: Iterator[bytes], end: bytes) -> None:
     for part in parts:
         if not await line.send(part):
             return
     await line.send(end)
-    try:
-        refused(await line.answer(CALL_SECONDS))
-    except Silent as silent:
-        if "no answer within" in str(silent):
-            raise
 
 
 @WIRE.case(
@@ -241,5 +250,5 @@ async def _not_http(exam: Exam) -> None:
             try:
                 refused(await line.answer(CALL_SECONDS))
             except Silent as silent:
-                if "no answer within" in str(silent):
+                if not silent.is_closed:
                     raise

@@ -66,7 +66,7 @@ async def _deep_json(exam: Exam) -> None:
     "wrong-content-type", "another content type with another content is refused",
     why="What is not JSON was meant for somebody else; a 2xx would say that it was taken.",
     fix="Answer 415 or 400 to what is not application/json.",
-    damaging=True,
+    weight=Weight.SHOULD, damaging=True,
 )  # fmt: skip
 async def _wrong_content_type(exam: Exam) -> None:
     for kind, body in (("application/xml", b"<operations/>"), ("application/x-www-form-urlencoded", b"operations=1")):
