@@ -42,10 +42,10 @@ def taken(answer: Answer, what: str = "") -> None:
         raise Failed(f"{_of(what)}answered {answer}; 204 expected")
 
 
-def refused(answer: Answer, what: str = "") -> None:
-    """Raise Failed unless a call was refused by a status that blames the call."""
+def refused(answer: Answer, what: str = "", *, best: int) -> None:
+    """Raise Failed unless a call was refused by a status that blames the call; `best` is the one that says why."""
     if not answer.is_refused:
-        raise Failed(f"{_of(what)}answered {answer}; 401 or another 4xx expected")
+        raise Failed(f"{_of(what)}answered {answer}; {best} or another 4xx expected")
 
 
 def set_aside(answer: Answer, what: str = "") -> None:

@@ -1,6 +1,6 @@
 """What a case is: a sentence what is done, why it matters, how to mend it, and one function that does it.
 
-A function that returns has found nothing wrong; `Failed` says what was seen, `Skipped` why it could not be tried.
+A function that returns has found nothing wrong; `Failed` says what was seen.
 """
 
 from collections.abc import Awaitable, Callable
@@ -23,10 +23,6 @@ class Silent(Failed):
     def __init__(self, text: str, *, is_closed: bool = False) -> None:
         super().__init__(text)
         self.is_closed = is_closed
-
-
-class Skipped(Exception):
-    """The case cannot be tried; the text says why."""
 
 
 class Weight(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from cardtrail.errors import RemoteError, Unreachable
 from cardtrail.sandbox.examine.answer import Answer, taken
 from cardtrail.sandbox.examine.candidate import Candidate
-from cardtrail.sandbox.examine.case import Case, Failed, Silent, Skipped
+from cardtrail.sandbox.examine.case import Case, Failed, Silent
 from cardtrail.sandbox.examine.exam import Exam
 from cardtrail.sandbox.examine.picture import picture
 from cardtrail.sandbox.examine.result import Outcome, Report, Result
@@ -79,8 +79,6 @@ async def _tried(exam: Exam, case: Case) -> tuple[Result, bool]:
             await case.act(exam)
             if case.damaging:
                 await _is_alive(exam)
-    except Skipped as skipped:
-        outcome, seen = Outcome.SKIPPED, str(skipped)
     except Failed as failed:
         outcome, seen, is_silent = Outcome.FAILED, str(failed), isinstance(failed, Silent)
     except TimeoutError:

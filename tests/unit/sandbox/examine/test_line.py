@@ -9,30 +9,24 @@ from cardtrail.sandbox.examine.candidate import Candidate
 from cardtrail.sandbox.examine.case import Failed, Silent
 from cardtrail.sandbox.examine.line import connected, head_of
 from tests.serving import ISSUER, free_port
+from tests.unit.sandbox.examine.serving import serving_bytes
 
 
 def answered(data: bytes, seconds: float = 10.0, *, closing: bool = True) -> Answer:
     """Return what a line makes of these bytes."""
 
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(data)
+        if not closing:
+            await asyncio.Event().wait()
+
     async def run() -> Answer:
-        over = asyncio.Event()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(data)
-            if not closing:
-                await over.wait()
-            writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        candidate = Candidate(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", issuer_id=ISSUER)
-        try:
+        async with serving_bytes(serve) as port:
+            candidate = Candidate(url=f"http://127.0.0.1:{port}", issuer_id=ISSUER)
             async with connected(candidate) as line:
                 assert await line.send(head_of(candidate, {"content-length": "0"}))
                 return await line.answer(seconds)
-        finally:
-            over.set()
-            server.close()
 
     return asyncio.run(run())
 

@@ -24,7 +24,7 @@ _STRANGER = new_secret(token_bytes(32))
 
 
 async def _is_refused(exam: Exam, headers: Mapping[str, str], body: bytes, card_id: str, what: str = "") -> None:
-    refused(await exam.post(body, headers), what)
+    refused(await exam.post(body, headers), what, best=401)
     await exam.expect_nothing(card_id)
 
 
@@ -150,7 +150,7 @@ async def _garbled(exam: Exam) -> None:
         {TIMESTAMP: "-1"}, {TIMESTAMP: "9" * 30}, {TIMESTAMP: "1e9"},
     ):  # fmt: skip
         [(name, value)] = changed.items()
-        refused(await exam.post(body, exam.headers(body) | changed), f"{name}: {value[:20]}")
+        refused(await exam.post(body, exam.headers(body) | changed), f"{name}: {value[:20]}", best=401)
     await exam.expect_nothing(card)
 
 

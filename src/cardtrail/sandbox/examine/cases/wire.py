@@ -166,7 +166,7 @@ async def _is_too_much(line: Line, parts: Iterator[bytes], end: bytes = b"") -> 
     """Send parts until there is an answer. Raises Failed unless they are refused, be it by hanging up."""
     sending = asyncio.create_task(_pour(line, parts, end))
     try:
-        refused(await line.answer(UPLOAD_SECONDS))
+        refused(await line.answer(UPLOAD_SECONDS), best=413)
     except Silent as silent:
         if not silent.is_closed:
             raise
@@ -248,7 +248,10 @@ async def _not_http(exam: Exam) -> None:
         async with exam.line() as line:
             await line.send(data)
             try:
-                refused(await line.answer(CALL_SECONDS))
+                answer = await line.answer(CALL_SECONDS)
             except Silent as silent:
                 if not silent.is_closed:
                     raise
+                continue
+            if answer.is_taken:
+                raise Failed(f"answered {answer}; 400, or the end of the connection, expected")
