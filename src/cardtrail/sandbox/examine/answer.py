@@ -14,7 +14,7 @@ SPLIT = frozenset({400, 413})
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An answer; names of headers are in lower case."""
+    """An answer; names of headers are in lower case, and are there where it was read from a line of a case's own."""
 
     status: int
     headers: Mapping[str, str]

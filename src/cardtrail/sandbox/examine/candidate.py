@@ -4,6 +4,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
+from cryptography.x509 import load_pem_x509_certificates
 
 from cardtrail.errors import InputError
 from cardtrail.protocol.codec import ISSUER_ID
@@ -42,6 +43,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             raise InputError("second_secret", "needs the first secret, too")
         if self.second_secret and receivers_secret_of(self.secret) == receivers_secret_of(self.second_secret):
             raise InputError("second_secret", "is the same as the first")
+        if self.ca_pem:
+            _check_authorities(self.ca_pem)
         if self.token and not _VISIBLE.fullmatch(self.token):
             raise InputError("token", "visible ASCII characters expected")
 
@@ -89,6 +92,13 @@ def _check_url(field: str, url: str) -> None:
         raise InputError(field, "http://host or https://host expected, with a port and a path where there are any")
     if parts.username is not None or parts.query or parts.fragment:
         raise InputError(field, "expected without a user, a query or a fragment")
+
+
+def _check_authorities(ca_pem: bytes) -> None:
+    try:
+        load_pem_x509_certificates(ca_pem)
+    except ValueError:
+        raise InputError("ca_file", "it must hold certificates in PEM") from None
 
 
 def _check_secret(field: str, secret: str) -> None:

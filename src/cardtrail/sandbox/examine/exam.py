@@ -201,8 +201,7 @@ async def _answer_of(http: Client, method: str, url: str, headers: dict[str, str
     try:
         async with (request if body is None else request.body_bytes(body)).build_streamed() as response:
             data = await response.body_reader.read(MAX_ANSWER)
-            named = {name.lower(): value for name, value in dict(response.headers).items()}
-            return Answer(response.status, named, b"" if data is None else data.to_bytes())
+            return Answer(response.status, {}, b"" if data is None else data.to_bytes())
     except PyreqwestError as error:
         failure, text = failure_of(error)
         raise (_CutOff if failure is Failure.RESET else Silent)(f"no answer: {text}") from None

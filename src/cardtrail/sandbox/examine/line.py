@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from cardtrail.sandbox.examine.answer import Answer
 from cardtrail.sandbox.examine.candidate import PORTS, Candidate
@@ -13,6 +13,8 @@ CONNECT_SECONDS = 5.0
 """Longest time to connect."""
 MAX_BODY = 1_048_576
 """Longest body of an answer that is read, bytes."""
+MAX_INTERIM = 10
+"""Most answers that only say to go on (1xx) before the final one."""
 LIMIT = 65_536
 """Longest head of an answer, bytes."""
 
@@ -38,25 +40,32 @@ class Line:
 
     async def answer(self, seconds: float) -> Answer:
         """Read one answer; those that only say to go on (100) are passed over. Raises Failed, or Silent without one."""
+        for _ in range(MAX_INTERIM):
+            answer = await self._one(seconds)
+            if answer.status >= 200:  # noqa: PLR2004 -- an HTTP status
+                return answer
+        raise Failed(f"it says {MAX_INTERIM} times to go on and never answers")
+
+    async def early_answer(self, seconds: float) -> Answer | None:
+        """Wait for the 100 that an `Expect` asks for; return a final answer that comes instead. Raises Failed."""
+        try:
+            answer = await self._one(seconds)
+        except Silent as silent:
+            if silent.is_closed:
+                raise
+            return None
+        return None if answer.status < 200 else answer  # noqa: PLR2004 -- an HTTP status
+
+    async def _one(self, seconds: float) -> Answer:
         try:
             async with asyncio.timeout(seconds):
-                answer = await self._answer()
-                while answer.status < 200:  # noqa: PLR2004 -- an HTTP status
-                    answer = await self._answer()
+                return await self._answer()
         except TimeoutError:
             raise Silent(f"no answer within {seconds:.0f} seconds") from None
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):
             raise Silent("the connection was closed without an answer", is_closed=True) from None
         except (ValueError, IndexError, asyncio.LimitOverrunError):
             raise Failed("the answer is not HTTP") from None
-        return answer
-
-    async def is_told_to_go_on(self, seconds: float) -> bool:
-        """Wait for the 100 that an `Expect` asks for; it stays unread unless it is the whole answer so far."""
-        with suppress(TimeoutError, asyncio.IncompleteReadError, ConnectionError, ValueError, IndexError):
-            async with asyncio.timeout(seconds):
-                return (await self._head())[0] == 100  # noqa: PLR2004 -- an HTTP status
-        return False
 
     async def _answer(self) -> Answer:
         status, headers = await self._head()

@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {"url": "https://bank.example/hooks", "issuer_id": ISSUER
         ({"secret": "whsec_abc"}, "secret"), ({"secret": "whpk_" + "A" * 43 + "="}, "secret"),
         ({"secret": SECRET, "second_secret": SECRET}, "second_secret"),
         ({"second_secret": SECRET}, "second_secret"), ({"secret": SECRET, "second_secret": "x"}, "second_secret"),
-        ({"token": "two words"}, "token"),
+        ({"token": "two words"}, "token"), ({"ca_pem": b"no certificate"}, "ca_file"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(given: dict[str, Any], field: str) -> None:

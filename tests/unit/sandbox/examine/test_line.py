@@ -7,7 +7,9 @@ import pytest
 from cardtrail.sandbox.examine.answer import Answer
 from cardtrail.sandbox.examine.candidate import Candidate
 from cardtrail.sandbox.examine.case import Failed, Silent
-from cardtrail.sandbox.examine.line import connected, head_of
+from cardtrail.sandbox.examine.catalogue import chosen
+from cardtrail.sandbox.examine.exam import Exam
+from cardtrail.sandbox.examine.line import MAX_INTERIM, connected, head_of
 from tests.serving import ISSUER, free_port
 from tests.unit.sandbox.examine.serving import serving_bytes
 
@@ -23,7 +25,7 @@ def answered(data: bytes, seconds: float = 10.0, *, closing: bool = True) -> Ans
 
     async def run() -> Answer:
         async with serving_bytes(serve) as port:
-            candidate = Candidate(url=f"http://127.0.0.1:{port}", issuer_id=ISSUER)
+            candidate = _candidate(port)
             async with connected(candidate) as line:
                 assert await line.send(head_of(candidate, {"content-length": "0"}))
                 return await line.answer(seconds)
@@ -58,6 +60,33 @@ def test_what_is_no_http_is_said_to_be_none(data: bytes) -> None:
         answered(data, closing=False)
 
 
+def test_a_server_that_says_go_on_for_ever_never_answers() -> None:
+    with pytest.raises(Failed, match="10 times to go on"):
+        answered(b"HTTP/1.1 100 Continue\r\n\r\n" * MAX_INTERIM)
+
+
+def test_a_final_answer_before_the_body_is_not_waited_for_again() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while b"expect" not in (await reader.readuntil(b"\r\n\r\n")):
+            await reader.readuntil(b"}")
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.write(b"HTTP/1.1 417 No\r\ncontent-length: 0\r\n\r\n")
+        await reader.read()
+
+    async def run() -> str:
+        async with serving_bytes(refuse) as port, Exam(_candidate(port), "run") as exam:
+            [case] = chosen(["expect"])
+            with pytest.raises(Failed) as failed:
+                await case.act(exam)
+            return str(failed.value)
+
+    assert asyncio.run(run()) == "answered HTTP 417; 204 expected"
+
+
+def _candidate(port: int) -> Candidate:
+    return Candidate(url=f"http://127.0.0.1:{port}", issuer_id=ISSUER)
+
+
 def test_silence_and_hanging_up_are_told_apart() -> None:
     with pytest.raises(Silent, match="closed without an answer") as closed:
         answered(b"HTTP/1.1 204 No")
@@ -68,7 +97,7 @@ def test_silence_and_hanging_up_are_told_apart() -> None:
 
 def test_where_nobody_listens_there_is_no_line() -> None:
     async def run() -> None:
-        async with connected(Candidate(url=f"http://127.0.0.1:{free_port()}", issuer_id=ISSUER)):
+        async with connected(_candidate(free_port())):
             pass
 
     with pytest.raises(Silent, match="no connection"):

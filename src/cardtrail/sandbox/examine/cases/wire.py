@@ -87,9 +87,10 @@ async def _expect(exam: Exam) -> None:
     body = body_of(picture(exam.card()))
     async with exam.line() as line:
         await line.send(_head(exam, body, content_length=str(len(body)), expect="100-continue"))
-        await line.is_told_to_go_on(GO_ON_SECONDS)
-        await line.send(body)
-        taken(await line.answer(CALL_SECONDS))
+        early = await line.early_answer(GO_ON_SECONDS)
+        if early is None:
+            await line.send(body)
+        taken(early or await line.answer(CALL_SECONDS))
 
 
 @WIRE.case(
