@@ -143,13 +143,13 @@ def example(name: str, folder: Path) -> Iterator[int]:
         yield port
 
 
-def test_our_receiver_gets_full_marks_and_nothing_is_skipped(tmp_path: Path) -> None:
+def test_our_receiver_gets_full_marks_and_nothing_is_skipped(tmp_path: Path, database_url: str) -> None:
     port = free_port()
     (tmp_path / "secrets").write_text(f"{SECRET}\n{SECOND}\n")
     (tmp_path / "password").write_text(PASSWORD)
     words = [
         "cardtrail", "issuer", "serve", "--issuer-id", ISSUER, "--port", str(port), "--examinable",
-        "--mirror", f"sqlite:///{tmp_path}/mirror.db", "--secrets-file", str(tmp_path / "secrets"),
+        "--mirror", database_url, "--secrets-file", str(tmp_path / "secrets"),
         "--client-id", "me", "--client-secret-file", str(tmp_path / "password"),
     ]  # fmt: skip
     with running(tmp_path, port, words, {}):
