@@ -9,6 +9,8 @@ from cardtrail.cli.where import Where
 from cardtrail.core.status import TRANSITIONS, diagram
 from cardtrail.issuer import settings as kit
 from cardtrail.platform.settings import described
+from cardtrail.sandbox.examine.case import Case
+from cardtrail.sandbox.examine.catalogue import CASES
 from cardtrail.settings import Described
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -79,10 +81,27 @@ def commands_page() -> str:
     return f"# Commands\n\n{_MADE}\n{body.rstrip()}\n"
 
 
+def examine_page() -> str:
+    """The page of the examination, with the table of all cases in its place; the rest of it is written by hand."""
+    page = (DOCS / "examine.md").read_text()
+    begin, end = page.index(_TABLE_BEGINS) + len(_TABLE_BEGINS), page.index(_TABLE_ENDS)
+    rows = "".join(_case_row(case) for case in CASES)
+    return f"{page[:begin]}\n| case | | what it tries | needs |\n|---|---|---|---|\n{rows}{page[end:]}"
+
+
+_TABLE_BEGINS, _TABLE_ENDS = f"{_MADE}\n", "\n## What each failure means"
+
+
+def _case_row(case: Case) -> str:
+    title = case.title.replace("|", "\\|")
+    return f"| `{case.name}` | {case.weight} | {title} | {', '.join(case.needs)} |\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "state.md": state_page,
     "settings.md": settings_page,
     "commands.md": commands_page,
+    "examine.md": examine_page,
 }
 
 if __name__ == "__main__":

@@ -25,8 +25,11 @@ FLASK = ("flask", "--app", "{name}", "run", "--port", "{port}")
 STARTED = {
     "starlette_app": ("/bank", UVICORN), "fastapi_app": ("/bank", UVICORN), "litestar_app": ("/bank", UVICORN),
     "django_app": ("", UVICORN), "flask_app": ("", FLASK),
+    "examined_app": ("", UVICORN),
 }  # fmt: skip
 """Example -> below which path its notifications go, and how it is started."""
+WRONG = "naive_receiver"
+"""The example of what not to do, which is run by the tests of the examination."""
 
 
 class Example:
@@ -58,7 +61,7 @@ class Example:
 
 
 def test_every_example_is_run_by_these_tests() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == STARTED.keys()
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == STARTED.keys() | {WRONG}
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ ISSUER, PLATFORM, SANDBOX = "issuer", "platform", "sandbox"
 COMMANDS = {
     "serve": ("cardtrail.cli.serve:serve", PLATFORM),
     "deliver": ("cardtrail.cli.deliver:deliver", PLATFORM),
+    "examine": ("cardtrail.cli.examine:examine", SANDBOX),
     "sandbox": ("cardtrail.cli.sandbox:sandbox_app", SANDBOX),
     "reconcile": ("cardtrail.cli.reconcile:reconcile", ISSUER),
     "drift": ("cardtrail.cli.drift:drift", ISSUER),

@@ -19,6 +19,7 @@ from cardtrail.cli.options import signature_of
 from cardtrail.cli.show import print_all, print_json, when
 from cardtrail.errors import SettingError, StoreUnavailable
 from cardtrail.issuer.asgi import asgi_app
+from cardtrail.issuer.examination import examinable
 from cardtrail.issuer.health import Health, read
 from cardtrail.issuer.hooks import Callback, Hook
 from cardtrail.issuer.keep import Keeper, Pace
@@ -63,8 +64,11 @@ async def _serve(settings: Settings) -> None:
             trusted_proxies=[each.strip() for each in settings.trusted_proxies.split(",") if each.strip()],
         )  # fmt: skip
         metering = Metering(mirror, settings.issuer_id, round(settings.silence_hours * HOUR), time.monotonic)
+        app = asgi_app(receiver)
+        if settings.examinable:
+            app = examinable(app, mirror, settings.issuer_id)
         server = uvicorn.Server(uvicorn.Config(
-            metering.before(asgi_app(receiver)), host=settings.host, port=settings.port,
+            metering.before(app), host=settings.host, port=settings.port,
             loop="uvloop", lifespan="off", ws="none",
             log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,

@@ -63,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Alarm when nothing was heard for so long; 0: longer than usual, as learned."""
     keep_days: int = 400
     """How long the log of changes is kept, once hooks were told of it; 0 keeps for ever."""
+    examinable: bool = False
+    """Say what the mirror has of cards that begin with exam-, as cardtrail examine asks; only for trying out."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -264,6 +264,11 @@ def test_settings_come_from_the_environment_too() -> None:
     assert (settings.issuer_id, settings.calls_per_second, settings.kid, settings.port) == (ISSUER, 0.5, "k1", 8090)
 
 
+def test_the_read_hook_of_an_examination_is_off_unless_it_is_asked_for() -> None:
+    assert settings_of({}, {}).examinable is False
+    assert settings_of({}, {"CARDTRAIL_KIT_EXAMINABLE": "true"}).examinable is True
+
+
 def test_a_receiver_that_asks_for_no_proof_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no proof"):
         trust_of(Settings())
