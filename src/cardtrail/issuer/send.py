@@ -19,6 +19,7 @@ from pyreqwest.request import BaseRequestBuilder
 from pyreqwest.response import BaseResponse
 
 from cardtrail.errors import InputError
+from cardtrail.heed import heeded
 from cardtrail.issuer.link import Link
 from cardtrail.issuer.steps import Failed, Request, Response
 from cardtrail.protocol.codec import CORRELATION_ID
@@ -62,6 +63,9 @@ class AsyncSender:
         """Return what came of it."""
         if self._is_closed:  # the HTTP client itself closes in its own time, and still sends meanwhile
             return _CLOSED
+        return await heeded(self._sent(request))
+
+    async def _sent(self, request: Request) -> Response | Failed:
         try:
             built = _filled(self._http.request(request.method, request.url), request, self._timeout)
             async with built.build_streamed() as response:

@@ -196,7 +196,8 @@ class Deliverer:
         looked_at, pause = float("-inf"), LOOK_SECONDS
         while not self._stopping:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
             await asyncio.sleep(max(0.0, looked_at + LOOK_LEAST - self._tools.monotonic()))
             began = self._tools.monotonic()
             try:

@@ -23,6 +23,7 @@ from pyreqwest.response import Response
 
 from cardtrail import __version__
 from cardtrail.errors import InputError
+from cardtrail.heed import heeded
 from cardtrail.platform.address import Networks
 from cardtrail.platform.answer import Answer, failed
 from cardtrail.platform.auth import wall_clock
@@ -157,7 +158,7 @@ class Egress:
         except ValueError:  # of the client; its text quotes the header
             failure, text = Failure.REQUEST, "a header cannot be sent as it is"
         else:
-            return await self._sent(held, request, began, whole=whole)
+            return await heeded(self._sent(held, request, began, whole=whole))
         return failed(failure, text, self._clock() - began)
 
     async def close(self) -> None:

@@ -85,7 +85,8 @@ class Settler:
     async def _drain(self) -> None:
         while self._waiting:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), GATHER_SECONDS)
+                async with asyncio.timeout(GATHER_SECONDS):
+                    await self._enough.wait()
             self._enough.clear()
             group = self._next_group()
             await self._write_patiently([settlement for settlement, _ in group])

@@ -9,6 +9,7 @@ from pyreqwest.client import Client, ClientBuilder, SyncClientBuilder
 from pyreqwest.exceptions import RequestError
 
 from cardtrail.errors import Refused, StoreUnavailable
+from cardtrail.heed import heeded
 from cardtrail.protocol.token import GRANT, SECOND, TOKEN_PATH, PrivateKey, make_assertion
 
 INGEST_PATH = "/ingest/v1/events"
@@ -79,8 +80,8 @@ class Caller:
         if self.token:
             request = request.bearer_auth(self.token)
         try:
-            response = await request.body_bytes(msgspec.json.encode(content)).build().send()
-            body = bytes(await response.bytes())
+            response = await heeded(request.body_bytes(msgspec.json.encode(content)).build().send())
+            body = bytes(await heeded(response.bytes()))
         except RequestError as error:
             raise StoreUnavailable(f"{url} cannot be reached: {error}") from None
         return _content(url, response.status, body)

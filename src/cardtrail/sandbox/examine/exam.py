@@ -12,6 +12,7 @@ import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
+from cardtrail.heed import heeded
 from cardtrail.protocol.failure import Failure, failure_of, plain
 from cardtrail.protocol.signature import Signer, headers_of
 from cardtrail.sandbox.examine.answer import Answer, taken
@@ -91,9 +92,9 @@ class Exam:
     async def _call(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
         """Make a call; where a kept connection had been closed meanwhile, as after an error, once more on a new one."""
         try:
-            return await _answer_of(self._http, method, url, headers, body)
+            return await heeded(_answer_of(self._http, method, url, headers, body))
         except _CutOff:
-            return await _answer_of(self._fresh, method, url, headers, body)
+            return await heeded(_answer_of(self._fresh, method, url, headers, body))
 
     @asynccontextmanager
     async def line(self) -> AsyncIterator[Line]:

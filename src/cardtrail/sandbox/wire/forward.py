@@ -10,6 +10,7 @@ from pyreqwest.http import Url
 from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
+from cardtrail.heed import heeded
 from cardtrail.issuer.asgi import Receive, Scope, Send
 from cardtrail.platform.target import target_of
 from cardtrail.protocol.codec import MAX_BODY
@@ -66,13 +67,16 @@ class Forward:
             await give(send, answer_of(problem(413, "BODY_TOO_LARGE", f"at most {MAX_BODY} bytes")))
             return
         try:
-            async with self._request(scope).body_bytes(body).build_streamed() as response:
-                answer = await _answer_of(response)
+            answer = await heeded(self._answered(scope, body))
         except PyreqwestError as error:
             answer = _failed(*failure_of(error))
         except ValueError:  # a header with letters that this client does not know
             answer = _failed(Failure.PROTOCOL, "a header cannot be handed on as it is")
         await give(send, answer)
+
+    async def _answered(self, scope: Scope, body: bytes) -> Answer:
+        async with self._request(scope).body_bytes(body).build_streamed() as response:
+            return await _answer_of(response)
 
     def _request(self, scope: Scope) -> RequestBuilder:
         query = scope.get("query_string", b"").decode("latin-1")

@@ -78,7 +78,8 @@ class NotificationWire:
 
         async def wait() -> None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(passed.wait(), seconds)
+                async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 can lose a cancellation
+                    await passed.wait()
             for card in cards:
                 if self._held.get(card) is passed:
                     del self._held[card]

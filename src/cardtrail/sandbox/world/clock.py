@@ -7,6 +7,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from cardtrail.core.order import SECOND
@@ -110,10 +111,9 @@ class VirtualClock:
             self._from = max(at, self._from)
             await asyncio.sleep(0)
             return
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 can lose a cancellation
+                await self._changed.wait()
 
     def _seconds_to(self, at: int | None) -> float | None:
         """Return how many real seconds there are to an instant; None where it does not come by itself."""
