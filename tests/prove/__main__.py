@@ -123,18 +123,16 @@ def main(told: argparse.Namespace) -> int:
 
 def summary(outcomes: list[Outcome], failures: list[Failure]) -> str:
     """Return what all rounds came to."""
-    seeds = sorted({each.seed for each in outcomes})
-    span = f"{seeds[0]} to {seeds[-1]}" if seeds else "none"
-    total = {
-        name: sum(getattr(each, name) for each in outcomes)
-        for name in ("cards", "orders", "events", "notifications", "kills", "crashes", "faults", "missed", "repaired")
-    }
+    runs = {(each.seed, each.engine) for each in outcomes} | {(each.seed, each.engine) for each in failures}
+    seeds = sorted({seed for seed, _ in runs})
+    counted = ("cards", "orders", "events", "notifications", "kills", "crashes", "faults", "missed", "repaired")
+    total = {name: sum(getattr(each, name) for each in outcomes) for name in counted}
     return (
-        f"\nseeds {span}: {len(outcomes) + len(failures) - sum(bool(each.violations) for each in outcomes)} runs,"
-        f" {total['kills']} programs killed, {total['crashes']} databases crashed,"
-        f" {total['faults']:,} faults, {total['cards']:,} cards, {total['orders']:,} orders, {total['events']:,} events,"
-        f" {total['notifications']:,} notifications, {total['missed']:,} wrong before a pass,"
-        f" {total['repaired']:,} repaired, {sum(len(each.what) for each in failures)} violations"
+        f"\nseeds {seeds[0] if seeds else '-'} to {seeds[-1] if seeds else '-'}: {len(runs)} runs,"
+        f" {total['kills']} programs killed, {total['crashes']} databases crashed, {total['faults']:,} faults,"
+        f" {total['cards']:,} cards, {total['orders']:,} orders, {total['events']:,} events,"
+        f" {total['notifications']:,} notifications, {total['missed']:,} orders wrong before the pass,"
+        f" {total['repaired']:,} repaired in all, {sum(len(each.what) for each in failures)} violations"
     )
 
 

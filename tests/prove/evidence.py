@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.desk import execute
 from tests.prove.house import Place
@@ -112,13 +112,13 @@ def evidence_of(place: Place, seed: int, heard: Heard) -> Evidence:
     return Evidence(
         seed=seed, events=events, **heard._asdict(),
         inbox=Counter((row[0], row[1]) for row in execute(url, "SELECT source, event_id FROM inbox")),
-        orders={(row[0], row[1]): Stored(*row[2:5], bytes(row[5])) for row in orders},
+        orders={(row[0], row[1]): Stored(row[2], row[3], row[4], bytes(row[5])) for row in orders},
         counters=dict(execute(url, "SELECT issuer_id, change_no FROM issuer_counter")),
-        log=[Logged(*row[:4], bytes(row[4])) for row in execute(url, log)],
+        log=[Logged(row[0], row[1], row[2], row[3], bytes(row[4])) for row in execute(url, log)],
         endpoints={row[0]: json.loads(row[1]).get("mode", "newest") for row in execute(
             url, "SELECT issuer_id, config FROM endpoint"
         )},
-        ledger=[Entry(*row[:5], bytes(row[5])) for row in execute(url, ledger)],
+        ledger=[Entry(row[0], row[1], row[2], row[3], row[4], bytes(row[5])) for row in execute(url, ledger)],
         confirmed=Counter((row[0], row[1]) for row in execute(url, requests)),
         mirrors={issuer_id: copies_in(mirror) for issuer_id, mirror in place.mirrors.items()},
         readings={issuer_id: reading_of(place, issuer_id) for issuer_id in place.mirrors},
@@ -134,7 +134,7 @@ def copies_in(mirror: str) -> list[Copy]:
 def reading_of(place: Place, issuer_id: str) -> Reading:
     """Return what the reader has written down; a kill may have cut its last line."""
     path = place.folder / f"read-{issuer_id}.json"
-    state = json.loads(path.read_text()) if path.exists() else {"pictures": {}, "expired": 0}
+    state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"pictures": {}, "expired": 0}
     log = place.folder / f"seen-{issuer_id}.log"
     lines = log.read_bytes().split(b"\n") if log.exists() else []
     pictures = {name: text.encode() for name, text in state["pictures"].items()}

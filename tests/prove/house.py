@@ -22,13 +22,15 @@ QUIET = ("--log-level", "error")
 class Program:
     """One program: a command with its environment, and the port on which it listens, if it does."""
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, *, port: int = 0, **more: str) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, port: int = 0
+    ) -> None:
         self.name = name
         self.port = port
         self.kills = 0
         self.log = folder / f"{name}.log"
         self._command = (sys.executable, "-m", *command)
-        self._environment = os.environ | {"PYTHONPATH": f"{HOUSE / 'src'}:{HOUSE}"} | more
+        self._environment = os.environ | {"PYTHONPATH": f"{HOUSE / 'src'}:{HOUSE}", **environment}
         self._process: Process | None = None
 
     async def start(self) -> None:
@@ -103,24 +105,32 @@ def serving(place: Place, name: str, port: int, *, delivers: bool) -> Program:
         "cardtrail", "serve", "--database", place.platform, "--port", str(port), "--secret-key-file", str(place.secret),
         "--drain-seconds", "2", *DELIVERY, *LOOPBACK, *QUIET,
     ]  # fmt: skip
-    return Program(name, [*command, *([] if delivers else ["--no-deliver"])], place.folder, port=port)
+    return Program(name, [*command, *([] if delivers else ["--no-deliver"])], place.folder, {}, port=port)
 
 
 def delivering(place: Place) -> Program:
     """`cardtrail deliver`."""
     command = ("cardtrail", "deliver", "--database", place.platform, "--secret-key-file", str(place.secret))
-    return Program("deliver", [*command, *DELIVERY, *LOOPBACK, *QUIET], place.folder)
+    return Program("deliver", [*command, *DELIVERY, *LOOPBACK, *QUIET], place.folder, {})
 
 
-def kit_of(place: Place, issuer_id: str, server: int, port: int, secret: str, pull_seconds: int) -> dict[str, str]:
+class Ways(NamedTuple):
+    """The ports by which an issuer's programs reach the platform and are reached."""
+
+    platform: int
+    receiver: int
+
+
+def kit_of(place: Place, issuer_id: str, ways: Ways, secret: str, pull_seconds: int) -> dict[str, str]:
     """Return the environment of an issuer's programs."""
     key, secrets = place.folder / f"key-{issuer_id}.pem", place.folder / f"secrets-{issuer_id}"
     key.write_text(private_pem(issuer_id))
     secrets.write_text(secret)
     told = {
-        "mirror": place.mirrors[issuer_id], "issuer_id": issuer_id, "server": f"http://127.0.0.1:{server}/banking/v1",
-        "key_file": str(key), "kid": "k1", "port": str(port), "secrets_file": str(secrets), "log_level": "error",
-        "pull_seconds": str(pull_seconds), "calls_per_second": "200", "calls_per_day": "1000000",
+        "mirror": place.mirrors[issuer_id], "issuer_id": issuer_id,
+        "server": f"http://127.0.0.1:{ways.platform}/banking/v1",
+        "key_file": str(key), "kid": "k1", "port": str(ways.receiver), "secrets_file": str(secrets),
+        "pull_seconds": str(pull_seconds), "calls_per_second": "200", "calls_per_day": "1000000", "log_level": "error",
     }  # fmt: skip
     return {f"CARDTRAIL_KIT_{name.upper()}": value for name, value in told.items()}
 
@@ -128,12 +138,12 @@ def kit_of(place: Place, issuer_id: str, server: int, port: int, secret: str, pu
 def receiving(place: Place, issuer_id: str, kit: Mapping[str, str]) -> Program:
     """`cardtrail issuer serve`: receiver and reconciler."""
     port = int(kit["CARDTRAIL_KIT_PORT"])
-    return Program(f"issuer-{issuer_id}", ("cardtrail", "issuer", "serve"), place.folder, port=port, **kit)
+    return Program(f"issuer-{issuer_id}", ("cardtrail", "issuer", "serve"), place.folder, kit, port=port)
 
 
 def reconciling(place: Place, issuer_id: str, kit: Mapping[str, str]) -> Program:
     """`cardtrail reconcile`, one pass."""
-    return Program(f"reconcile-{issuer_id}", ("cardtrail", "reconcile", "--json"), place.folder, **kit)
+    return Program(f"reconcile-{issuer_id}", ("cardtrail", "reconcile", "--json"), place.folder, kit)
 
 
 def reading(place: Place, server: int) -> Program:
@@ -142,4 +152,4 @@ def reading(place: Place, server: int) -> Program:
     told = {"server": f"http://127.0.0.1:{server}/banking/v1", "folder": str(place.folder), "keys": keys}
     path = place.folder / "reader.json"
     path.write_text(json.dumps(told))
-    return Program("reader", ("tests.prove.reader", str(path)), place.folder)
+    return Program("reader", ("tests.prove.reader", str(path)), place.folder, {})

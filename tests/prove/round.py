@@ -20,7 +20,7 @@ from tests.engines import OwnServer
 from tests.following import keep_log
 from tests.prove import house
 from tests.prove.evidence import Evidence, Heard, evidence_of, reading_of
-from tests.prove.house import Place, Program
+from tests.prove.house import Place, Program, Ways
 from tests.prove.laws import violations
 from tests.prove.proxy import ASKING, NOTIFYING, Proxy
 from tests.prove.story import ISSUERS, Told, batches, disturbed, stories
@@ -37,6 +37,9 @@ DOWN = 0.6
 """Longest time that a killed program stays down, seconds."""
 CRASHES = 0.35
 """In how many of the rounds on PostgreSQL the server itself is stopped without a goodbye."""
+
+ALONE = 0.4
+"""How many of the issuers' programs do not reconcile by themselves."""
 
 
 class Size(NamedTuple):
@@ -116,9 +119,11 @@ class Scene:
         secrets = await asyncio.to_thread(self._register)
         for issuer_id, secret in secrets.items():
             pull = self.chance.choice((1, 2, 30, 300))
-            kit = house.kit_of(self.place, issuer_id, self.asked.port, self.receivers[issuer_id], secret, pull)
+            kit = house.kit_of(self.place, issuer_id, Ways(self.asked.port, self.receivers[issuer_id]), secret, pull)
             self.kits[issuer_id] = kit
-            self.issuers.append(house.receiving(self.place, issuer_id, kit))
+            # Some only receive: whatever never arrives is wrong in their mirrors until the one pass.
+            alone = {"CARDTRAIL_KIT_SERVER": ""} if self.chance.random() < ALONE else {}
+            self.issuers.append(house.receiving(self.place, issuer_id, kit | alone))
         self.reader.append(house.reading(self.place, self.asked.port))
 
     def _register(self) -> dict[str, str]:
@@ -150,7 +155,7 @@ async def play(seed: int, place: Place, server: OwnServer | None, size: Size = S
     made = batches(items, chance)
     async with opened(place, seed) as scene:
         teller = Teller(scene.told.port, made, Random(f"{seed}|teller"), size.telling)
-        crash = server if server is not None and chance.random() < CRASHES else None
+        crash = server if server is not None and Random(f"{seed}|crash").random() < CRASHES else None
         await _together(teller.run(), *_trouble(scene, chance, size.telling, crash))
         for proxy in scene.proxies:
             await proxy.quiet()
@@ -158,8 +163,8 @@ async def play(seed: int, place: Place, server: OwnServer | None, size: Size = S
         for program in scene.issuers:
             await program.stop()
         missed = await asyncio.to_thread(_missed, place)
-        for issuer_id, kit in scene.kits.items():
-            await house.reconciling(place, issuer_id, kit).run()
+        passes = [house.reconciling(place, issuer_id, kit) for issuer_id, kit in scene.kits.items()]
+        await asyncio.gather(*(program.run() for program in passes))
         for program in scene.reader:
             await program.stop()
         evidence = await asyncio.to_thread(evidence_of, place, seed, _heard(scene, teller))

@@ -16,7 +16,7 @@ from tests.prove.proxy import BROKEN
 from tests.prove.story import Batch, Order, Told, resolved
 from tests.serving import PRODUCER, key_of
 
-TELLERS = 3
+TELLERS = 8
 """How many tell at once."""
 LONGEST = 60.0
 """Longest time until a call must have been answered, seconds, whatever happens meanwhile."""
