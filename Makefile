@@ -1,10 +1,10 @@
 # Everything runs in .venv, which is made from requirements.lock when it is missing or out of date.
 #   PYTHON=/path/to/python3.11   the Python to make it with
-#   ARGS="..."                   more arguments for test, demo, bench and lock
+#   ARGS="..."                   more arguments for test, demo, prove, bench and lock
 #   JOBS=2                       how many test processes run side by side
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock fmt lint types floors test check demo bench changelog clean
+.PHONY: help venv lock fmt lint types floors test check demo prove bench changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,9 @@ check: lint types floors test ## Does all that a change must pass.
 
 demo: venv ## Starts both sides with a pretend bank, site and carrier and prints a curl to paste.
 	@exec $(BIN)/cardtrail sandbox $(ARGS)
+
+prove: venv ## Plays rounds of faults and kills for 20 minutes and judges them by the laws; ARGS="--minutes 5" for less.
+	@exec $(BIN)/python -m tests.prove $(ARGS)
 
 bench: venv ## Measures against bare floors and peers and prints a table of ratios.
 	@$(BIN)/python -m bench $(ARGS)
