@@ -139,7 +139,9 @@ DAMAGES: dict[str, tuple[str, Callable[[Ruin], object]]] = {
         f" n.sequence = 1) WHERE sequence = 2 AND operation_id = {FIRST}"
     )),
     "the receiver was told two stories": ("3", lambda ruin: ruin.answers("carried", contradicted)),
-    "a mirror misses an order": ("4", lambda ruin: ruin.mirror("DELETE FROM operation WHERE number = (SELECT max(number) FROM operation)")),
+    "a mirror misses an order": ("4", lambda ruin: ruin.mirror(
+        "DELETE FROM operation WHERE number = (SELECT max(number) FROM operation)"
+    )),
     "a mirror says something else": ("4", lambda ruin: ruin.mirror(f"UPDATE operation SET picture = {OTHER}")),
     "a mirror doubts": ("4", lambda ruin: ruin.mirror("UPDATE operation SET doubtful = 1")),
     "the reader missed an order": ("5", lambda ruin: ruin.reader(lambda state: state["pictures"].popitem())),

@@ -32,7 +32,7 @@ def open_at(place: Site | Carrier, at: int) -> int:
             continue
         begin, end = day + timedelta(hours=opens), day + timedelta(hours=closes)
         if moment < end:
-            return _micros(max(begin, moment))
+            return at if moment >= begin else _micros(begin)
     raise AssertionError("a place without a working day")  # the book has none
 
 

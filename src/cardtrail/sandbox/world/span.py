@@ -7,9 +7,9 @@ from cardtrail.core.order import SECOND
 from cardtrail.errors import InputError
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"([+-]?)((?:\d{1,6}(?:\.\d{1,3})?[smhdw])+)")
-_PART = re.compile(r"([\d.]+)([smhdw])")
-_SPEED = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)x?")
+_SPAN = re.compile(r"([+-]?)((?:[0-9]{1,6}(?:\.[0-9]{1,3})?[smhdw])+)")
+_PART = re.compile(r"([0-9.]+)([smhdw])")
+_SPEED = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)x?")
 MAX_SPAN = 3_650 * 86_400 * SECOND
 """Longest span: ten years."""
 MAX_SPEED = 1_000_000.0
