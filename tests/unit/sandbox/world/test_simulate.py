@@ -37,17 +37,19 @@ def test_every_event_is_taken_and_every_order_is_at_some_stage(tmp_path: Path) -
     assert found.tally.stages["CARD_SHIPPED, Delivered"] > 50
 
 
-ONE = "card_id = (SELECT min(card_id) FROM operation WHERE CAST(picture AS TEXT) LIKE '%deutsch-post%Delivered%')"
+ONE = (
+    " WHERE card_id = (SELECT min(card_id) FROM operation WHERE CAST(picture AS TEXT) LIKE '%deutsch-post%Delivered%')"
+)
 CHANGES = {
-    "an event is gone": f"DELETE FROM event WHERE {ONE} AND source LIKE 'carrier:%' AND event_id LIKE '%.7'",
+    "an event is gone": "DELETE FROM event",
     "an event says something else":
-        f"UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'Sorted', 'Lost') AS BLOB) WHERE {ONE}",
+        "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'post', 'p0st') AS BLOB)",
     "an event is of another time":
-        f"UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'red_at\":17', 'red_at\":16') AS BLOB) WHERE {ONE}",
+        "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'red_at\":17', 'red_at\":16') AS BLOB)",
     "a picture says something else":
-        f"UPDATE operation SET picture = CAST(replace(CAST(picture AS TEXT), 'Sorted', 'Lost') AS BLOB) WHERE {ONE}",
-    "a sequence is another": f"UPDATE operation SET sequence = sequence + 1 WHERE {ONE}",
-    "an order is gone": f"DELETE FROM operation WHERE {ONE}",
+        "UPDATE operation SET picture = CAST(replace(CAST(picture AS TEXT), 'post', 'p0st') AS BLOB)",
+    "a sequence is another": "UPDATE operation SET sequence = sequence + 1",
+    "an order is gone": "DELETE FROM operation",
 }  # fmt: skip
 
 
@@ -57,7 +59,7 @@ def test_nothing_can_change_in_the_store_without_another_digest(tmp_path: Path, 
     url = f"sqlite:///{tmp_path / 'simulation.db'}"
     assert tally_of(url) == before.tally
     with closing(sqlite3.connect(tmp_path / "simulation.db")) as store, store:
-        assert store.execute(CHANGES[change]).rowcount > 0
+        assert store.execute(CHANGES[change] + ONE).rowcount > 0
     assert tally_of(url).digest != before.tally.digest
 
 
