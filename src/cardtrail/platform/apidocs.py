@@ -8,6 +8,7 @@ a little Markdown: paragraphs, `- ` lists, `code`, **bold** and the marks [P], [
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -36,6 +37,7 @@ def document() -> str:
     return (installed if installed.exists() else here.parents[3] / "docs/openapi.yaml").read_text(encoding="utf-8")
 
 
+@lru_cache(1)  # drawing it is most of what a start costs, and a test run starts many
 def page_of(openapi_text: str) -> str:
     """Return the HTML page of an OpenAPI 3.1 document in YAML (or JSON). Raises yaml.YAMLError, or KeyError."""
     doc = yaml.load(openapi_text, Loader=_Loader)  # noqa: S506 -- either of the two is a safe loader

@@ -5,6 +5,7 @@ import gc
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,11 +55,15 @@ _log = structlog.get_logger()
 
 
 class Platform:
-    """The parts of one running service. `clock` gives domain time, µs; `connector` replaces the one of the settings."""
+    """The parts of one running service. `clock` gives domain time, µs; `connector` replaces the one of the settings.
+
+    A service that is not `alone` in its process leaves the collector and the switching of threads as they are.
+    """
 
     def __init__(
-        self, settings: Settings, clock: Callable[[], int] = wall_clock, connector: ProductionConnector | None = None
-    ) -> None:
+        self, settings: Settings, clock: Callable[[], int] = wall_clock, connector: ProductionConnector | None = None,
+        *, alone: bool = True,
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.db = open_store(settings.database)
         self.metrics = Metrics()
@@ -84,6 +89,7 @@ class Platform:
         self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
         self.ingest.on_commit = self.deliverer.wake
         self.health = Health(self.db, self.metrics, wall_clock)
+        self._is_alone = alone
         self._loops: list[asyncio.Task[None]] = []
         self._delivering: asyncio.Task[None] | None = None
 
@@ -91,7 +97,8 @@ class Platform:
         """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
         await self.signing.run_once()
         await self.registry.run_once()
-        tune()
+        if self._is_alone:
+            tune()
         self._loops = [
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
@@ -207,7 +214,10 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ask for the end on SIGTERM and SIGINT; a second one insists."""
+        """Ask for the end on SIGTERM and SIGINT; a second one insists. Only a process's main thread hears signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield

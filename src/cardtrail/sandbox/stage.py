@@ -40,25 +40,32 @@ SPEED = 10_000.0
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides what is played: every choice by the seed, how fast time passes, and the stories."""
+    """What decides what is played: every choice by the seed, how fast time passes, and the stories.
+
+    `begin` is when time begins, µs; None is the coming Monday morning, or where an earlier run had come to.
+    """
 
     seed: int = 1
     speed: float = SPEED
     book: Book = msgspec.field(default_factory=shipped_book)
+    begin: int | None = None
 
 
 class Stage:
     """A platform behind a wire that can fail on purpose, and its world; to be opened once.
 
-    `recorder` writes down what crosses the wire.
+    `recorder` writes down what crosses the wire; `alone` is what it is to the platform.
     """
 
-    def __init__(self, settings: Settings, script: Script, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, settings: Settings, script: Script, recorder: Recorder | None = None, *, alone: bool = True
+    ) -> None:
         now = time.time_ns() // 1_000
-        self.clock = VirtualClock(coming_monday(now), script.speed)
+        self.clock = VirtualClock(coming_monday(now) if script.begin is None else script.begin, script.speed)
         self.world = World(script.book, script.seed, self.clock, self.clock.touch)
-        self.platform = Platform(settings, self.clock, self.world)
-        self.clock.reach(begin_of(settings.database, now))
+        self.platform = Platform(settings, self.clock, self.world, alone=alone)
+        if script.begin is None:
+            self.clock.reach(begin_of(settings.database, now))
         self.faults = Faults(script.seed)
         self.recorder = recorder
         self.world.wire = EventWire(self.faults, recorder)
