@@ -23,6 +23,7 @@ def sandbox(  # noqa: PLR0913 -- each is an option
     days: Annotated[int | None, Parameter(show_default=False)] = None,
     seed: int = 1,
     scenarios: Annotated[Path | None, Parameter(show_default=False)] = None,
+    receiver: str = "",
     port: Annotated[int | None, Parameter(show_default=False)] = None,
     data: Data = None,
 ) -> None:
@@ -45,6 +46,8 @@ def sandbox(  # noqa: PLR0913 -- each is an option
         Decides what happens to the cards.
     scenarios
         A file of your own with sites, carriers, steps and scenarios, as `cardtrail sandbox scenarios` lists them.
+    receiver
+        Your own receiver's base URL, such as http://127.0.0.1:9000: it is notified in place of the pretend bank's.
     port
         Port on 127.0.0.1; 0 is any free one. Default: 8080, or the next that is free.
     data
@@ -68,11 +71,11 @@ def sandbox(  # noqa: PLR0913 -- each is an option
             simulated(folder, book, cards=1_000 if cards is None else cards, days=days, seed=seed)
             return
         script = Script(seed=seed, speed=speed_of(speed) if speed else SPEED, book=book)
-        run(folder, port, script, SLOTS if cards is None else cards, Console())
+        run(folder, port, script, Console(), cards=SLOTS if cards is None else cards, receiver=receiver)
 
 
-@sandbox_app.command
-def receiver(action: Literal["start", "stop"], /, *, data: Data = None) -> None:
+@sandbox_app.command(name="receiver")
+def receiver_(action: Literal["start", "stop"], /, *, data: Data = None) -> None:
     """Stop or start the bank's receiver of a sandbox that is running; meanwhile its notifications wait.
 
     Parameters

@@ -35,14 +35,18 @@ from cardtrail.sandbox.stage import PORT, Cast, Script, Stage, listen, settings_
 from cardtrail.sandbox.subscribe import subscribe
 from cardtrail.sandbox.tell import Places, Tell
 from cardtrail.sandbox.watch import View, Watch
+from cardtrail.sandbox.wire.forward import Forward
 from cardtrail.sandbox.wire.record import Recorder
 from cardtrail.sandbox.world.control import world_routes
 
 
-def run(folder: Folder, port: int | None, script: Script, cards: int, console: Console) -> None:
+def run(  # noqa: PLR0913 -- each is an option of the command
+    folder: Folder, port: int | None, script: Script, console: Console, *, cards: int, receiver: str = ""
+) -> None:
     """Run until Ctrl-C or SIGTERM, or until whoever read its lines has gone; `cards` are under way at once.
 
-    Raises SettingError, StoreUnavailable or SchemaMismatch.
+    `receiver` is the base URL of one that is notified in place of the bank's own. Raises InputError, SettingError,
+    StoreUnavailable or SchemaMismatch.
     """
     keys = console.is_terminal and has_keys()
     with closing(listen(port)) as socket_, _logging_to(folder), view_on(console, keys=keys) as view:
@@ -50,7 +54,8 @@ def run(folder: Folder, port: int | None, script: Script, cards: int, console: C
         if port is None and bound != PORT:
             view.say(f"Port {PORT} is taken; this is port {bound}.")
         try:
-            asyncio.run(_run(folder, bound, script, socket_, view, cards=cards, keys=keys))
+            elsewhere = Forward(receiver) if receiver else None
+            asyncio.run(_run(folder, bound, script, socket_, view, cards=cards, keys=keys, elsewhere=elsewhere))
         except BrokenPipeError:
             return
     console.print(
@@ -68,8 +73,9 @@ def _logging_to(folder: Folder) -> Iterator[None]:
 
 
 async def _run(  # noqa: PLR0913 -- all that was made before the loop
-    folder: Folder, port: int, script: Script, socket_: socket.socket, view: View, *, cards: int, keys: bool
-) -> None:
+    folder: Folder, port: int, script: Script, socket_: socket.socket, view: View, *, cards: int, keys: bool,
+    elsewhere: Forward | None,
+) -> None:  # fmt: skip
     stop = asyncio.Event()
     _set_by_signals(stop)
     with closing(Server()) as receiver, closing(Server()) as control, closing(Recorder(folder.path)) as recorder:
@@ -80,16 +86,19 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
             secret = await subscribe(stage.platform.endpoints, receiver.url)
             places = Places(
                 platform=stage.root, receiver=receiver.url, control=control.url,
-                control_token=secrets.token_urlsafe(24), keys=keys,
+                control_token=secrets.token_urlsafe(24), keys=keys, secret=secret,
+                elsewhere="" if elsewhere is None else elsewhere.url,
             )  # fmt: skip
             async with AsyncMirror.open(folder.mirror) as mirror:
                 bank = Bank(
                     receiver, mirror, secret, Ledger(stage.platform.db), endpoints=stage.platform.endpoints,
-                    faults=stage.faults, say=view.say, recorder=recorder,
+                    faults=stage.faults, say=view.say, recorder=recorder, receiver=elsewhere,
                 )  # fmt: skip
                 async with bank.open(), _switches(bank, cast, control, places):
                     play = _play(folder, places, cast, bank, slots=slots, view=view, eye=eye)
                     await _until(stop, cast.serving, play)
+        if elsewhere is not None:
+            await elsewhere.close()
 
 
 @asynccontextmanager

@@ -36,6 +36,10 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     control_token: str
     keys: bool = False
     """Whether the terminal's keys are listened to."""
+    secret: str = ""
+    """What a receiver verifies notifications with."""
+    elsewhere: str = ""
+    """The base URL of the receiver that is notified in place of the bank's own; empty where it is the bank's."""
 
 
 class Tell:
@@ -80,6 +84,7 @@ class Tell:
             "ACCESS_TOKEN": self._issuer.token,
             "INGEST_TOKEN": self._producer.token,
             "RECEIVER_URL": self._places.receiver,
+            "WEBHOOK_SECRET": self._places.secret,
             "CONTROL_URL": self._places.control,
             "CONTROL_TOKEN": self._places.control_token,
             **self._kit(),
@@ -107,7 +112,7 @@ class Tell:
             "\ncardtrail sandbox: the platform, and a pretend bank, site and carrier.\n\n"
             f"  base   {self._root}{BASE_PATH}\n"
             f"  docs   {self._root}/docs\n"
-            f"  bank   {self._places.receiver} (its receiver)\n"
+            f"{self._receiver()}\n"
             f"  wire   {self._page()} (what crossed it)\n"
             f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db, mirror.db)\n\n"
             f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
@@ -115,6 +120,14 @@ class Tell:
             f"Time runs fast here. {self._time()}\n\n"
             f"{self._switches()}\n\n"
             "Ctrl-C ends the sandbox.\n"
+        )
+
+    def _receiver(self) -> str:
+        if not self._places.elsewhere:
+            return f"  bank   {self._places.receiver} (its receiver)"
+        return (
+            f"  yours  {self._places.elsewhere} (notified in place of the bank, whose mirror only asks)\n"
+            f"  secret {self._places.secret} (what you verify with; also WEBHOOK_SECRET in sandbox.env)"
         )
 
     @property

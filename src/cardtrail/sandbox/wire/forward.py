@@ -49,7 +49,7 @@ class Forward:
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
         target_of(url, True)  # noqa: FBT003 -- a cache tells names and positions apart
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._client = (
             ClientBuilder().no_proxy().follow_redirects(enable=False).referer(enable=False).http1_only()
             .gzip(enable=False).brotli(enable=False).zstd(enable=False).deflate(enable=False)
@@ -84,7 +84,7 @@ class Forward:
         headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"] if name not in _OWN
         ]
-        url = Url(self._url + path + (f"?{query}" if query else ""))
+        url = Url(self.url + path + (f"?{query}" if query else ""))
         return self._client.request(scope["method"], url).headers(headers)
 
     async def _break(self, scope: Scope, begun: bytes) -> None:
