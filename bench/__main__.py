@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import machine, notifying, outgoing, polling, reconciling, sections, taking
+from bench import machine, notifying, outgoing, polling, reconciling, sections, simulating, taking
 from bench.child import NotMeasuredError, unwind_on_signals
 from bench.load import need_wrk
 from bench.ours import OURS
@@ -20,7 +20,7 @@ from bench.servers import Ground, Server, Target
 DATA = Path(__file__).with_name(".data")
 SERVED = ("reads", "beside", "ingest", "feed")
 """Tables about servers that all run from the first round to the last."""
-SECTIONS = (*SERVED, "delivery", "latency", "isolation", "notified", "received", "reconciled", "polling")
+SECTIONS = (*SERVED, "delivery", "latency", "isolation", "notified", "received", "reconciled", "polling", "simulated")
 FEW = 1_000
 """Orders in the databases of the other tables."""
 
@@ -78,6 +78,8 @@ def _run(chosen: argparse.Namespace, say: Console) -> None:
         _measure_outgoing(tables, _engines(words), Ground(_fresh(DATA, stack), FEW, stack), fewer)
     if "polling" in tables:
         polling.polling(say, 20_000 if chosen.quick else polling.WHOLE)
+    if "simulated" in tables:
+        simulating.simulating(say, 1_000 if chosen.quick else 10_000)
     say.print(f"The host gave {stolen.share():.0%} of the cores' working time to others.")
 
 

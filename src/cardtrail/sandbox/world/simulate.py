@@ -48,6 +48,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     days: int
     seed: int
 
+    @property
+    def span(self) -> int:
+        """How long it is, µs."""
+        return self.days * DAY
+
     def __post_init__(self) -> None:
         """Raise SettingError for more than there is time for."""
         if not 1 <= self.cards <= MAX_CARDS:
@@ -88,11 +93,15 @@ async def simulate(plan: Plan, book: Book, database: Path, progress: Progress = 
 
 
 async def _play(plan: Plan, world: World, clock: VirtualClock, inside: "Inside", progress: Progress) -> None:
+    wish_all(plan, world)
+    await Player(world, clock, inside, STEP).advance(plan.span, progress)
+
+
+def wish_all(plan: Plan, world: World) -> None:
+    """Have the bank order all cards of a plan, evenly over its days."""
     chance = Random(f"{plan.seed}|orders")  # noqa: S311 -- who orders when is no secret
-    span = plan.days * DAY
-    for number, at in enumerate(sorted(chance.randrange(span) for _ in range(plan.cards)), 1):
+    for number, at in enumerate(sorted(chance.randrange(plan.span) for _ in range(plan.cards)), 1):
         world.wish(BEGIN + at, Wish(f"card-{number:07d}", f"sim-{plan.seed}-{number}"))
-    await Player(world, clock, inside, STEP).advance(span, progress)
 
 
 class Inside:
