@@ -1,1 +1,1 @@
-"""The whole of it in one process for trying out: the platform, and a pretend bank, site and carrier that call it."""
+"""The whole of it in one process for trying out: the platform, and a pretend bank, sites and carriers that call it."""
