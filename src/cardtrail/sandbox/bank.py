@@ -53,6 +53,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     thrown: int = 0
     pulled: float | None = None
     repaired: int = 0
+    time: str = ""
+    """What time it is in the pretend world, and how it runs."""
 
 
 class Bank:
@@ -80,6 +82,8 @@ class Bank:
         )
         self._endpoints = endpoints
         self._ledger = ledger
+        self.time: Callable[[], str] = str
+        """Tells the time of the pretend world."""
         self.say = say
         """Tells a person."""
         self._is_wanted = True
@@ -187,6 +191,7 @@ class Bank:
             url=self.server.url, is_up=self.server.is_up, taken=self._receiver.answers[204],
             pending=len(waiting), oldest=oldest, share=self._share, thrown=self._wire.thrown,
             pulled=None if pulled_at is None else _ago(pulled_at), repaired=self.repaired,
+            time=self.time(),
         )  # fmt: skip
 
 

@@ -94,6 +94,7 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
                     receiver, mirror, secret, Ledger(stage.platform.db), endpoints=stage.platform.endpoints,
                     faults=stage.faults, say=view.say, recorder=recorder, receiver=elsewhere,
                 )  # fmt: skip
+                bank.time = stage.clock.told
                 async with bank.open(), _switches(bank, cast, control, places):
                     play = _play(folder, places, cast, bank, slots=slots, view=view, eye=eye)
                     await _until(stop, cast.serving, play)

@@ -18,6 +18,8 @@ _STYLES: dict[str, str] = {
     ShipmentStatus.EXCEPTION: "yellow",
 }  # fmt: skip
 WORD_WIDTH = 22
+PAUSED = "paused"
+"""How the time is told to run that stands still."""
 MIDDLE = 92
 """From this width on there is room for how long and how far, characters."""
 WIDE = 120
@@ -80,7 +82,8 @@ def footer_of(books: Books, wrong: int, width: int) -> list[Text]:
 
     The receiver's address stands there where `width` characters have room.
     """
-    return [_receiver(books, width), _wire(books), _mirror(books, wrong)]
+    lines = [_receiver(books, width), _wire(books), _mirror(books, wrong)]
+    return [*lines, Text(f"it is {books.time}")] if books.time else lines
 
 
 def _receiver(books: Books, width: int) -> Text:
@@ -108,4 +111,6 @@ def keys_of(books: Books) -> Text:
     """Return what each key does now."""
     drop = "lets notifications arrive again" if books.share else "throws notifications away"
     receiver = "stops the receiver" if books.is_up else "starts the receiver"
-    return Text.assemble(("d ", "bold"), (drop, "dim"), ("   r ", "bold"), (receiver, "dim"))
+    time = "lets time go on" if books.time.endswith(PAUSED) else "stops time"
+    keys = {"d": drop, "r": receiver, "p": time}
+    return Text("   ").join(Text.assemble((f"{key} ", "bold"), (what, "dim")) for key, what in keys.items())

@@ -112,3 +112,13 @@ def test_it_is_said_what_each_key_does_now() -> None:
     assert keys_of(BOOKS).plain == "d throws notifications away   r stops the receiver"
     other = msgspec.structs.replace(BOOKS, share=0.3, is_up=False)
     assert keys_of(other).plain == "d lets notifications arrive again   r starts the receiver"
+
+
+def test_the_time_of_the_pretend_world_stands_below_and_its_key_says_what_it_does() -> None:
+    running, paused = (
+        Books(url="http://b", is_up=True, time=f"Mon 2026-01-05 06:00 UTC, {how}") for how in ("10x", "paused")
+    )
+    assert footer_of(running, 0, 120)[-1].plain == "it is Mon 2026-01-05 06:00 UTC, 10x"
+    assert "p stops time" in keys_of(running).plain
+    assert "p lets time go on" in keys_of(paused).plain
+    assert len(footer_of(Books(url="http://b", is_up=True), 0, 120)) == 3

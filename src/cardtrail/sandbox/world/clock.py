@@ -54,6 +54,10 @@ class VirtualClock:
         """How it runs, for people: `1000x`, `max` or `paused`."""
         return "paused" if self._is_paused else told_speed(self._speed)
 
+    def told(self) -> str:
+        """Return what time it is and how it runs, for people."""
+        return f"{told_instant(self())} UTC, {self.word}"
+
     # ── switches ──
 
     def run(self, speed: float) -> None:
