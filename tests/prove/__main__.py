@@ -10,8 +10,8 @@ A violation of a law is printed with the command that replays its seed; the stor
 
 import argparse
 import asyncio
-import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +28,10 @@ from tests.prove.round import Outcome, Size, place_of, play
 ENGINES = ("sqlite", "postgres")
 SHOWN = 10
 """Most counterexamples of a round that are printed."""
+INTERRUPTED = 130
+"""The exit code where somebody ended it, as a shell has it."""
+TOLD = 1_500
+"""Characters of a counterexample, or of the end of a traceback, that are printed."""
 LONGEST = 240.0
 """Longest time of a round, seconds."""
 
@@ -66,7 +70,9 @@ def play_once(seed: int, engine: str, server: OwnServer | None, folder: Path, si
     """Play a round in a folder; databases of PostgreSQL are dropped after it."""
     with ExitStack() as stack:
         if server is not None and engine == "postgres":
+            server.start()  # a round that was broken off may have left it stopped
             urls = [stack.enter_context(fresh_database(server.url)) for _ in range(3)]
+            stack.callback(server.start)
         else:
             urls = [f"sqlite:///{folder}/{name}.db" for name in ("platform", "mirror-1", "mirror-2")]
         place = place_of(folder, engine, urls[0], urls[1:])
@@ -82,7 +88,7 @@ def say(text: str) -> None:
 
 def replayed(failure: Failure) -> str:
     """Return what is said of a failure."""
-    lines = [f"  {each[:1_500]}" for each in failure.what[:SHOWN]]
+    lines = [f"  {each[:TOLD]}" for each in failure.what[:SHOWN]]
     more = [f"  and {len(failure.what) - SHOWN} more"] if len(failure.what) > SHOWN else []
     command = f"python -m tests.prove --seed {failure.seed} --engine {failure.engine} --rounds 1"
     return "\n".join([*lines, *more, f"  stores: {failure.folder}", f"  replay: {command}"])
@@ -100,14 +106,18 @@ def rounds(told: argparse.Namespace) -> Iterator[tuple[int, str]]:
 
 def main(told: argparse.Namespace) -> int:
     """Play rounds; return the exit code."""
-    outcomes, failures = list[Outcome](), list[Failure]()
+    outcomes, failures, interrupted = list[Outcome](), list[Failure](), False
     with server_where((told.engine,) if told.engine else ENGINES) as server:
         for seed, engine in rounds(told):
             folder = Path(tempfile.mkdtemp(prefix=f"cardtrail-prove-{seed}-{engine}-"))
             try:
                 outcome = play_once(seed, engine, server, folder)
+            except KeyboardInterrupt:
+                shutil.rmtree(folder)
+                interrupted = True
+                break
             except Exception:  # noqa: BLE001 -- a round that breaks off is a failure like any other
-                failures.append(Failure(seed, engine, traceback.format_exc().splitlines()[-SHOWN:], folder))
+                failures.append(Failure(seed, engine, [traceback.format_exc()[-TOLD:]], folder))
                 say(f"seed {seed} {engine}: broken off\n{replayed(failures[-1])}")
                 continue
             say(outcome.line)
@@ -118,7 +128,7 @@ def main(told: argparse.Namespace) -> int:
             elif not told.keep:
                 shutil.rmtree(folder)
     say(summary(outcomes, failures))
-    return 1 if failures else 0
+    return INTERRUPTED if interrupted else 1 if failures else 0
 
 
 def summary(outcomes: list[Outcome], failures: list[Failure]) -> str:
@@ -137,5 +147,5 @@ def summary(outcomes: list[Outcome], failures: list[Failure]) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the programs would outlive their runner
     sys.exit(main(parser().parse_args()))

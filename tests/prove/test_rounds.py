@@ -1,4 +1,3 @@
-# ruff: noqa: S608 -- what is damaged is named by this file
 """A small round on each engine; and whatever is damaged in what is left of one, its law sees it."""
 
 import json
@@ -64,10 +63,10 @@ class Ruin:
 
     def platform(self, *statements: str) -> None:
         for statement in statements:
-            execute(self.place.platform, statement)
+            execute(self.place.platform, spelt(statement))
 
     def mirror(self, statement: str) -> None:
-        execute(self.place.mirrors[ISSUERS[0]], statement)
+        execute(self.place.mirrors[ISSUERS[0]], spelt(statement))
 
     def reader(self, change: Callable[[dict[str, Any]], object]) -> None:
         path = self.place.folder / f"read-{ISSUERS[0]}.json"
@@ -94,10 +93,19 @@ def ruin(left: tuple[Outcome, Path], tmp_path: Path) -> Ruin:
     return made
 
 
-FIRST = "(SELECT min(operation_id) FROM operation WHERE sequence > 2)"
-"""The order that is damaged."""
-OTHER = 'CAST(replace(CAST(picture AS TEXT), \'"cardId":"card\', \'"cardId":"kard\') AS BLOB)'
-"""A picture with something else in it."""
+NAMES = {
+    ":first": "(SELECT min(operation_id) FROM operation WHERE sequence > 2)",
+    ":other": 'CAST(replace(CAST(picture AS TEXT), \'"cardId":"card\', \'"cardId":"kard\') AS BLOB)',
+    ":issuer": ISSUERS[1],
+}
+"""What damages call the order that is damaged, a picture with something else in it, and another issuer."""
+
+
+def spelt(statement: str) -> str:
+    """Return a statement with everything in it that damages have a name for."""
+    for name, text in NAMES.items():
+        statement = statement.replace(name, text)
+    return statement
 
 
 def contradicted(bodies: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]:
@@ -112,21 +120,21 @@ DAMAGES: dict[str, tuple[str, Callable[[Ruin], object]]] = {
         "DELETE FROM event WHERE begins = 1 AND card_id = (SELECT min(card_id) FROM event WHERE begins = 1)"
     )),
     "a picture is another": ("1", lambda ruin: ruin.platform(
-        f"UPDATE operation SET picture = {OTHER} WHERE operation_id = {FIRST}"
+        "UPDATE operation SET picture = :other WHERE operation_id = :first"
     )),
-    "an order is gone": ("1", lambda ruin: ruin.platform(f"DELETE FROM operation WHERE operation_id = {FIRST}")),
+    "an order is gone": ("1", lambda ruin: ruin.platform("DELETE FROM operation WHERE operation_id = :first")),
     "a sequence went back": ("2", lambda ruin: ruin.platform(
-        f"UPDATE operation SET sequence = sequence - 1 WHERE operation_id = {FIRST}"
+        "UPDATE operation SET sequence = sequence - 1 WHERE operation_id = :first"
     )),
     "a change number is missing": ("2", lambda ruin: ruin.platform("DELETE FROM change_log WHERE change_no = 3")),
     "a change was counted and not made": ("2", lambda ruin: ruin.platform(
         "UPDATE issuer_counter SET change_no = change_no + 1"
     )),
     "a change was not enqueued": ("2", lambda ruin: ruin.platform(
-        f"DELETE FROM notification WHERE sequence = 2 AND operation_id = {FIRST}"
+        "DELETE FROM notification WHERE sequence = 2 AND operation_id = :first"
     )),
     "a notification waits for ever": ("2", lambda ruin: ruin.platform(
-        f"UPDATE notification SET state = 'PENDING', settled_at = NULL WHERE sequence = 1 AND operation_id = {FIRST}"
+        "UPDATE notification SET state = 'PENDING', settled_at = NULL WHERE sequence = 1 AND operation_id = :first"
     )),
     "a newest picture is superseded": ("2", lambda ruin: ruin.platform(
         "UPDATE notification SET state = 'SUPERSEDED' WHERE (operation_id, sequence) IN"
@@ -136,13 +144,13 @@ DAMAGES: dict[str, tuple[str, Callable[[Ruin], object]]] = {
     "a step says nothing new": ("2", lambda ruin: ruin.platform(
         "UPDATE notification SET picture = (SELECT CAST(replace(CAST(n.picture AS TEXT), '\"sequence\":1', "
         "'\"sequence\":2') AS BLOB) FROM notification AS n WHERE n.operation_id = notification.operation_id AND"
-        f" n.sequence = 1) WHERE sequence = 2 AND operation_id = {FIRST}"
+        " n.sequence = 1) WHERE sequence = 2 AND operation_id = :first"
     )),
     "the receiver was told two stories": ("3", lambda ruin: ruin.answers("carried", contradicted)),
     "a mirror misses an order": ("4", lambda ruin: ruin.mirror(
         "DELETE FROM operation WHERE number = (SELECT max(number) FROM operation)"
     )),
-    "a mirror says something else": ("4", lambda ruin: ruin.mirror(f"UPDATE operation SET picture = {OTHER}")),
+    "a mirror says something else": ("4", lambda ruin: ruin.mirror("UPDATE operation SET picture = :other")),
     "a mirror doubts": ("4", lambda ruin: ruin.mirror("UPDATE operation SET doubtful = 1")),
     "the reader missed an order": ("5", lambda ruin: ruin.reader(lambda state: state["pictures"].popitem())),
     "the reader lost its cursor": ("5", lambda ruin: ruin.reader(lambda state: state.update(expired=1))),
@@ -158,7 +166,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Ruin], object]]] = {
         "ordered", lambda orders: {key: {*names, "op-other"} for key, names in orders.items()}
     )),
     "a mirror has another issuer's card": ("6", lambda ruin: ruin.mirror(
-        f"UPDATE operation SET issuer_id = '{ISSUERS[1]}' WHERE number = (SELECT max(number) FROM operation)"
+        "UPDATE operation SET issuer_id = ':issuer' WHERE number = (SELECT max(number) FROM operation)"
     )),
 }  # fmt: skip
 

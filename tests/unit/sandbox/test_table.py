@@ -109,9 +109,9 @@ def test_no_footer_is_wider_than_the_table(width: int) -> None:
 
 
 def test_it_is_said_what_each_key_does_now() -> None:
-    assert keys_of(BOOKS).plain == "d throws notifications away   r stops the receiver"
+    assert keys_of(BOOKS).plain == "d throws notifications away   r stops the receiver   p stops time"
     other = msgspec.structs.replace(BOOKS, share=0.3, is_up=False)
-    assert keys_of(other).plain == "d lets notifications arrive again   r starts the receiver"
+    assert keys_of(other).plain == "d lets notifications arrive again   r starts the receiver   p stops time"
 
 
 def test_the_time_of_the_pretend_world_stands_below_and_its_key_says_what_it_does() -> None:
