@@ -344,6 +344,20 @@ def test_a_settled_card_leaves_after_a_last_look(bank: Bank) -> None:
     assert bank.rows("SELECT state FROM card") == [("settled",)]
 
 
+def test_a_question_from_before_the_last_change_is_no_last_look_although_its_answer_comes_after(bank: Bank) -> None:
+    """Clocks were compared, not tickets: the answer came later, so a card was settled at which nobody had looked."""
+    bank.hear(order("CARD_PROD_READY"))
+    ticket = bank.mirror.ticket(ISSUER)
+    bank.hear(order("CARD_PROD_CANCELED"))
+    bank.clock.now += HOUR
+    bank.answer(order("CARD_PROD_READY"), ticket)
+    assert bank.rows("SELECT state FROM card") == [("open",)]
+    bank.answer(order("CARD_PROD_CANCELED"), ticket)
+    assert bank.rows("SELECT state FROM card") == [("open",)]
+    bank.answer(order("CARD_PROD_CANCELED"))
+    assert bank.rows("SELECT state FROM card") == [("settled",)]
+
+
 def test_an_ask_that_failed_settles_nothing(bank: Bank) -> None:
     bank.hear(order("CARD_PROD_CANCELED"))
     bank.mirror.put(ISSUER, Batch(now=bank.clock.now, asked={"card-1": Asked("failed")}, ticket=5))
