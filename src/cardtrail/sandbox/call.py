@@ -40,6 +40,10 @@ def ask(method: str, url: str, token: str, content: object = None, timeout: time
             raise StoreUnavailable(f"{url} cannot be reached: {error}") from None
 
 
+class _Expired(StoreUnavailable):
+    """The token is not believed any more; the same call can succeed with a new one."""
+
+
 class Pretender(msgspec.Struct, frozen=True):
     """A registered party that the sandbox plays."""
 
@@ -63,16 +67,27 @@ class Caller:
         now = time.time()  # not monotonic: tokens go on ageing while a laptop sleeps
         if now < self._renew_at:
             return False
+        self._renew_at = now + await self._fetch(now) * RENEW_AFTER
+        return True
+
+    async def _fetch(self, now: float) -> float:
+        """Take a new token; return how long it lives, seconds."""
         url = self._root + TOKEN_PATH
         assertion = make_assertion(self.party.party_id, self.party.kid, self.party.key, int(now * SECOND), audience=url)
         answer = await self._send(url, {"grant_type": GRANT, "assertion": assertion})
         self.token = answer["access_token"]
-        self._renew_at = now + answer["expires_in"] * RENEW_AFTER
-        return True
+        return float(answer["expires_in"])
 
     async def post(self, path: str, content: object) -> Any:
-        """Return the answer's JSON. Raises Refused, or StoreUnavailable if the same call may succeed later."""
-        return await self._send(self._root + path, content)
+        """Return the answer's JSON. Raises Refused, or StoreUnavailable if the same call may succeed later.
+
+        Where the token is not believed any more, a new one is taken for this call, before it is time to.
+        """
+        try:
+            return await self._send(self._root + path, content)
+        except _Expired:
+            await self._fetch(time.time())
+            return await self._send(self._root + path, content)
 
     async def _send(self, url: str, content: object) -> Any:
         request = self._http.post(url).header("content-type", "application/json")
@@ -99,5 +114,7 @@ def _content(url: str, status: int, body: bytes) -> Any:
     """Return what a good answer holds. Raises Refused, or StoreUnavailable for an answer that may be another later."""
     if status not in (200, 202):
         text = _error_of(body) or f"{url} answers {status}: {body[:300]!r}"
+        if status == 401:  # noqa: PLR2004 -- an HTTP status
+            raise _Expired(text)
         raise StoreUnavailable(text) if status in _AGAIN else Refused(text)
     return msgspec.json.decode(body)

@@ -13,7 +13,10 @@ from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
 from cardtrail.sandbox.world.course import Event
 from cardtrail.sandbox.world.world import Wish
 
+FIRST_SECONDS = 0.05
+"""Wait before a call is made again; each further one is twice as long."""
 RETRY_SECONDS = 1.0
+"""The longest."""
 _JWE_HEADER = b'{"alg":"ECDH-ES","enc":"A256GCM"}'
 
 _log = structlog.get_logger()
@@ -58,9 +61,11 @@ def encrypted_nothing(chance: Random) -> str:
 
 async def insist(call: Callable[[], Awaitable[Any]]) -> Any:
     """Make a call until it is answered. Raises Refused."""
+    pause = FIRST_SECONDS
     while True:
         try:
             return await call()
         except StoreUnavailable as error:
             _log.warning("tried_again", error=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_SECONDS)

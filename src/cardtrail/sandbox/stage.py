@@ -42,8 +42,8 @@ SPEED = 10_000.0
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """What decides what is played: every choice by the seed, how fast time passes, and the stories.
 
-    `begin` is when time begins, µs; None is the coming Monday morning, or where an earlier run had come to; `paused` has it
-    stand there until somebody moves it.
+    `begin` is when time begins, µs; None is the coming Monday morning, or where an earlier run had come to. Where time
+    is `paused`, it stands there until somebody moves it.
     """
 
     seed: int = 1
