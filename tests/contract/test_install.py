@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import cardtrail
 from tests.events import event
@@ -112,6 +113,26 @@ def test_the_first_lines_for_issuers_run_as_they_stand(
         program = program.replace(told, here)
     ran = run_in(wheel, bare, program)
     assert (ran.stdout, ran.stderr) == ("CARD_PROD_REQUESTED None\n", "")
+
+
+def test_an_installed_plugin_costs_a_bare_install_nothing_and_says_what_it_needs(wheel: Path, tmp_path: Path) -> None:
+    packages = installed(closure_of([*needs_of(wheel), Requirement("pytest")]), tmp_path)
+    (tmp_path / "test_it.py").write_text("""
+import sys
+
+def test_nothing():
+    assert {name for name in sys.modules if name.startswith("cardtrail.")} == {
+        "cardtrail.sandbox", "cardtrail.sandbox.pytest_plugin",
+    }
+
+def test_platform(cardtrail_platform):
+    pass
+""")
+    ran = run_in(
+        wheel, packages, "import pytest; sys.exit(pytest.main(sys.argv[1:]))", "-p", "no:cacheprovider", str(tmp_path)
+    )
+    assert "1 passed, 1 error" in ran.stdout, ran.stdout + ran.stderr
+    assert re.search(r"is missing: this fixture needs pip install 'cardtrail\[sandbox\]'", ran.stdout)
 
 
 # ── the command line ─────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +27,9 @@ class Aside(Generic[T]):
         self._name = name
         self._ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, T]] = Future()
         self._error: BaseException | None = None
+        self._calls: set[Future[Any]] | None = set()
+        """Those under way; None once there can be no more."""
+        self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self, timeout: float = START_SECONDS) -> T:
@@ -42,29 +45,30 @@ class Aside(Generic[T]):
 
         Raises what it raised, what has broken all of it, or TimeoutError saying `what` has taken too long.
         """
-        loop = self._ready.result(0)[0]
-        work = make()
-        try:
-            future = asyncio.run_coroutine_threadsafe(work, loop)
-        except RuntimeError:  # the loop is closed
-            work.close()
-            raise self._broken() from self._error
+        future: Future[R] = Future()
+        with self._guard:
+            if self._calls is None:
+                raise self._broken() from self._error
+            self._calls.add(future)
+        _tell(self._ready.result(0)[0], lambda: _begin(make, future))
         try:
             return future.result(timeout)
         except CancelledError:
             self._thread.join(STOP_SECONDS)
             raise self._broken() from self._error
         except TimeoutError:
-            if future.done():  # its own
+            if not future.cancel():  # its own
                 raise
-            future.cancel()
             raise TimeoutError(f"{what}: not done within {timeout:g} s") from None
+        finally:
+            with self._guard:
+                if self._calls is not None:
+                    self._calls.discard(future)
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Close it. Raises what has broken it, or TimeoutError."""
-        with suppress(RuntimeError):  # it has ended by itself
-            loop, ending, _ = self._ready.result(0)
-            loop.call_soon_threadsafe(ending.set)
+        loop, ending, _ = self._ready.result(0)
+        _tell(loop, ending.set)
         self._thread.join(timeout)
         if self._thread.is_alive():
             raise TimeoutError(f"{self._name}: not closed within {timeout:g} s")
@@ -83,12 +87,42 @@ class Aside(Generic[T]):
             self._error = _only(error)
             if not self._ready.done():
                 self._ready.set_exception(self._error)
+        finally:
+            with self._guard:
+                calls, self._calls = self._calls or set(), None
+            for call in calls:
+                call.cancel()
 
     async def _live(self) -> None:
         ending = asyncio.Event()
         async with self._opened() as inside:
             self._ready.set_result((asyncio.get_running_loop(), ending, inside))
             await ending.wait()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+    """Have something done on the loop soon; a loop that is closed does nothing any more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(work)
+
+
+def _begin(make: Callable[[], Coroutine[Any, Any, R]], future: Future[R]) -> None:
+    """Begin a call, on the loop; nobody waiting any longer ends it."""
+    task, loop = asyncio.ensure_future(make()), asyncio.get_running_loop()
+    task.add_done_callback(lambda task: _answer(task, future))
+    future.add_done_callback(lambda future: _tell(loop, task.cancel) if future.cancelled() else None)
+
+
+def _answer(task: asyncio.Task[R], future: Future[R]) -> None:
+    """Hand over what became of a call, unless nobody waits for it."""
+    error = None if task.cancelled() else task.exception()
+    with suppress(InvalidStateError):
+        if task.cancelled():
+            future.cancel()
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
 
 
 def _only(error: BaseException) -> BaseException:

@@ -42,13 +42,15 @@ SPEED = 10_000.0
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """What decides what is played: every choice by the seed, how fast time passes, and the stories.
 
-    `begin` is when time begins, µs; None is the coming Monday morning, or where an earlier run had come to.
+    `begin` is when time begins, µs; None is the coming Monday morning, or where an earlier run had come to. Where time
+    is `paused`, it stands there until somebody moves it.
     """
 
     seed: int = 1
     speed: float = SPEED
     book: Book = msgspec.field(default_factory=shipped_book)
     begin: int | None = None
+    paused: bool = False
 
 
 class Stage:
@@ -61,7 +63,8 @@ class Stage:
         self, settings: Settings, script: Script, recorder: Recorder | None = None, *, alone: bool = True
     ) -> None:
         now = time.time_ns() // 1_000
-        self.clock = VirtualClock(coming_monday(now) if script.begin is None else script.begin, script.speed)
+        begin = coming_monday(now) if script.begin is None else script.begin
+        self.clock = VirtualClock(begin, script.speed, paused=script.paused)
         self.world = World(script.book, script.seed, self.clock, self.clock.touch)
         self.platform = Platform(settings, self.clock, self.world, alone=alone)
         if script.begin is None:

@@ -1,164 +1,209 @@
-"""The fixtures, as an issuer's own tests use them: docs/pytest.md itself is run, in a pytest of its own."""
+"""The plugin in a pytest of its own: an imaginary issuer's suite, the page about it, settings, and what it costs."""
 
-import importlib.metadata
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).parents[3] / "docs" / "pytest.md"
-PLUGIN = "cardtrail.sandbox.pytest_plugin"
-PATIENCE = 100
-RECEIVER = '''
-import asyncio
-import threading
-import time
-
 import pytest
-import uvicorn
 
-from cardtrail import AsyncMirror, AsyncReceiver, Mirror, Observed, Trust, asgi_app
+pytest_plugins = ["pytester"]
 
-ISSUER = "DEMO-BANK1"
-
-
-class Receiver:
-    """An issuer's receiver: the kit's, on a server in a thread."""
-
-    def __init__(self, path):
-        self.store = f"sqlite:///{path / 'mirror.db'}"
-        self.secret = None
-        config = uvicorn.Config(
-            self.app, interface="asgi3", port=0, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=1
-        )
-        self.server = uvicorn.Server(config)
-        self.sockets = [config.bind_socket()]
-        self.url = f"http://127.0.0.1:{self.sockets[0].getsockname()[1]}"
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.run()))
-
-    async def run(self):
-        async with AsyncMirror.open(self.store) as self.mirror:
-            await self.server.serve(self.sockets)
-
-    async def app(self, scope, receive, send):
-        receiver = AsyncReceiver(self.mirror, {ISSUER: Trust(secrets=[self.secret])})
-        await asgi_app(receiver)(scope, receive, send)
-
-    def verify_with(self, secret):
-        self.secret = secret
-
-    def stage(self, card_id):
-        with Mirror.open(self.store) as mirror:
-            return mirror.card(ISSUER, card_id)[0].operation.stage
-
-    def ask(self, client, card_id):
-        with Mirror.open(self.store) as mirror:
-            ticket = mirror.ticket(ISSUER)
-            operation = client.production_status(card_id)
-            mirror.apply(ISSUER, [Observed(operation, "answer", time.time_ns() // 1000, ticket)])
+PAGE = Path(__file__).parents[3] / "docs/pytest.md"
+PATIENCE = 100
+"""Longest run of a suite, seconds."""
+PLUGIN = ("-p", "cardtrail.sandbox.pytest_plugin", "-p", "no:cacheprovider", "-W", "error")
 
 
 @pytest.fixture
-def receiver(tmp_path):
-    one = Receiver(tmp_path)
-    one.thread.start()
-    yield one
-    one.server.should_exit = True
-    one.thread.join(20)
-    [socket.close() for socket in one.sockets]
-'''
-MORE = """
-from datetime import timedelta
-
-import pytest
-
-from cardtrail.errors import Conflict, InputError
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project of an issuer's, in which this plugin is the only one, whether it is installed or not."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    pytester.makeini("[pytest]\nstrict = true\n")
+    return pytester
 
 
-def test_time_stands_still_until_it_is_moved(cardtrail_platform, cardtrail_clock):
-    before = cardtrail_clock.now
-    assert (before.weekday(), before.hour, cardtrail_clock.now) == (0, 6, before)
-    cardtrail_platform.order("sbx-data-exception-1")
-    assert cardtrail_platform.status("sbx-data-exception-1").stage == "CARD_PROD_REQUESTED"
-    assert cardtrail_clock.advance(timedelta(days=5)) == 1
-    assert cardtrail_clock.now - before == timedelta(days=5)
-    cardtrail_clock.speed("1000x")
-    while cardtrail_clock.now - before < timedelta(days=5, minutes=1):
-        pass
-    cardtrail_clock.pause()
-    assert cardtrail_clock.now == cardtrail_clock.now
-    with pytest.raises(InputError, match="span"):
-        cardtrail_clock.advance("yesterday")
+def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """Run the suite in a process of its own; every warning is an error there."""
+    return suite.runpytest_subprocess(*PLUGIN, *arguments, timeout=PATIENCE)
 
 
-def test_faults_strike_the_kits_own_client(cardtrail_platform, cardtrail_faults):
-    cardtrail_platform.order("card-1")
-    with cardtrail_faults("500", at="answers", rate=0.5):
-        assert cardtrail_platform.status("card-1").card_id == "card-1"
-    cardtrail_faults.set("500", at="answers")
-    cardtrail_faults.clear()
-    assert cardtrail_platform.status("card-1").card_id == "card-1"
-    assert set(cardtrail_faults.struck) <= {"500@answers"}
-    with pytest.raises(InputError, match="hop"):
-        cardtrail_faults.set("delay", at="answers")
+def blocks() -> list[str]:
+    """The programs of the page."""
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-def test_things_happen_to_cards_and_too_late_is_too_late(cardtrail_platform):
-    cardtrail_platform.order("card-1", "sbx-happy-1")
-    cardtrail_platform.ship("card-1")
-    cardtrail_platform.scan("card-1", status="Levitating")
-    cardtrail_platform.fail("card-1")
-    cardtrail_platform.deliver("card-1")
-    assert cardtrail_platform.status("card-1").shipment_status == "Delivered"
-    with pytest.raises(Conflict, match="too late"):
-        cardtrail_platform.return_("card-1")
-    assert {each.hop for each in cardtrail_platform.sent} == {"answers", "events"}
+def test_every_block_of_the_page_runs_as_it_stands(suite: pytest.Pytester) -> None:
+    suite.makepyfile("\n\n".join(blocks()))
+    tests = "".join(blocks()).count("def test_")
+    assert tests >= 6
+    run(suite).assert_outcomes(passed=tests)
 
 
-@pytest.mark.cardtrail(seed=5, scenarios="mine.toml")
-def test_a_scenario_of_ones_own_is_played(cardtrail_platform, cardtrail_clock):
-    cardtrail_platform.order("sbx-mine-1")
-    cardtrail_clock.advance("30d")
-    assert cardtrail_platform.status("sbx-mine-1").stage == "CARD_PROD_CANCELED"
+def test_the_page_names_all_that_there_is() -> None:
+    from cardtrail.sandbox.hired import Hired, HiredClock, HiredFaults  # noqa: PLC0415 -- what the plugin may not load
+
+    told = set(re.findall(r"`([a-z_]+)", PAGE.read_text()))
+    public = {name for kind in (Hired, HiredClock, HiredFaults) for name in vars(kind) if not name.startswith("_")}
+    assert public - told == {"close"}
 
 
-def test_nobody_who_listens_leaves_it_unsettled(cardtrail_platform):
-    cardtrail_platform.notify("http://127.0.0.1:9")
-    cardtrail_platform.order("card-1")
-    with pytest.raises(TimeoutError, match="1 notifications are not delivered"):
-        cardtrail_platform.settle(0.2)
+def test_loading_the_plugin_imports_nothing_of_the_sandbox() -> None:
+    code = """
+import sys, pytest
+before = set(sys.modules)
+import cardtrail.sandbox.pytest_plugin
+print(*sorted(set(sys.modules) - before))
 """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert ran.stdout.split() == ["cardtrail", "cardtrail.sandbox", "cardtrail.sandbox.pytest_plugin"]
+
+
+def test_where_the_extra_is_missing_only_the_fixtures_fail_and_say_what_to_install(suite: pytest.Pytester) -> None:
+    suite.makeconftest("""
+        import sys
+        sys.modules["uvicorn"] = None
+        sys.modules["starlette"] = None
+    """)
+    suite.makepyfile("""
+        def test_nothing():
+            pass
+
+        def test_platform(cardtrail_platform):
+            pass
+    """)
+    result = run(suite)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.re_match_lines([r".*is missing: this fixture needs pip install 'cardtrail\[sandbox\]'"])
+
+
+# ── settings ──
+
+ORDERS = """
+    def test_told(cardtrail_platform):
+        orders = [cardtrail_platform.order(f"card-{number}", f"own-{number}") for number in range(9)]
+        courses = cardtrail_platform._scene.stage.world.courses.values()
+        print("STORIES", *(course.name for course in courses))
+"""
+
+
+def stories(suite: pytest.Pytester, *arguments: str) -> list[str]:
+    """Run a suite that prints which stories its cards have."""
+    result = run(suite, "-s", *arguments)
+    result.assert_outcomes(passed=1)
+    return next(line for line in result.outlines if "STORIES" in line).partition("STORIES ")[2].split()
+
+
+def test_the_seed_decides_and_is_one_unless_something_else_is_said(suite: pytest.Pytester) -> None:
+    suite.makepyfile(ORDERS)
+    first = stories(suite)
+    assert stories(suite, "-o", "cardtrail_seed=1") == first
+    third = stories(suite, "-o", "cardtrail_seed=3")
+    assert third != first
+    suite.makepyfile("import pytest\n\npytestmark = pytest.mark.cardtrail(seed=3)\n" + _outdented(ORDERS))
+    assert stories(suite) == third
+
+
+def _outdented(text: str) -> str:
+    return "\n".join(line.removeprefix("    ") for line in text.splitlines())
+
+
 MINE = """
 [scenarios.mine]
-about = "Canceled at once."
-steps = ["canceled"]
+about = "Ours."
+steps = ["prepared", "scrapped"]
+"""
+TAKES_MINE = """
+    import pytest
+
+    @pytest.mark.cardtrail(scenarios="mine.toml")
+    class TestMine:
+        def test_by_mark(self, cardtrail_platform, cardtrail_clock):
+            cardtrail_platform.order("card-1", scenario="mine")
+            cardtrail_clock.advance("10d")
+            assert cardtrail_platform.status("card-1").status == "FAILED"
+
+        @pytest.mark.cardtrail(seed=2)
+        def test_the_nearest_mark_wins_member_by_member(self, cardtrail_platform):
+            cardtrail_platform.order("sbx-mine-1")
+            assert cardtrail_platform._scene.stage.faults._seed == 2
 """
 
 
-def run(path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-W", "error", "-p", "no:cacheprovider", "-q", *arguments]
-    return subprocess.run(command, cwd=path, capture_output=True, text=True, check=False, timeout=PATIENCE)
+def test_stories_of_ones_own_are_sought_beside_the_test(suite: pytest.Pytester) -> None:
+    folder = suite.mkdir("deep")
+    (folder / "mine.toml").write_text(MINE)
+    suite.makepyfile(TAKES_MINE).rename(folder / "test_mine.py")
+    run(suite).assert_outcomes(passed=2)
 
 
-def test_the_page_about_them_runs_and_so_does_all_that_it_promises(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(RECEIVER)
-    (tmp_path / "mine.toml").write_text(MINE)
-    (tmp_path / "test_page.py").write_text("\n\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)))
-    (tmp_path / "test_more.py").write_text(MORE)
-    done = run(tmp_path)
-    assert re.search(r"^8 passed in", done.stdout, re.MULTILINE), done.stdout + done.stderr
+def test_stories_of_a_project_are_sought_beside_its_settings(suite: pytest.Pytester) -> None:
+    (suite.path / "mine.toml").write_text(MINE)
+    suite.makepyfile("""
+        def test_mine(cardtrail_platform):
+            assert cardtrail_platform.order("card-1", scenario="mine")
+    """)
+    run(suite, "-o", "cardtrail_scenarios=mine.toml").assert_outcomes(passed=1)
 
 
-def test_a_run_that_uses_none_of_them_imports_nothing_heavy(tmp_path: Path) -> None:
-    (tmp_path / "test_light.py").write_text(
-        "import sys\ndef test_it():\n"
-        "    assert not {'cardtrail.platform.app', 'cardtrail.sandbox.hired'} & {*sys.modules}\n"
-    )
-    done = run(tmp_path)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
-    assert "cardtrail_platform" in run(tmp_path, "--fixtures").stdout
+@pytest.mark.parametrize(
+    ("mark", "text"),
+    [
+        ("3", r".*takes seed=… and scenarios=…, not 3"),
+        ("sead=3", r".*takes seed=… and scenarios=…, not sead=…"),
+        ("seed='x'", r".*the seed is a whole number, not 'x'"),
+        ("scenarios='nowhere.toml'", r".*scenarios: No such file or directory: .*nowhere\.toml"),
+    ],
+)
+def test_a_mark_that_is_wrong_is_told(suite: pytest.Pytester, mark: str, text: str) -> None:
+    suite.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.cardtrail({mark})
+        def test_it(cardtrail_platform):
+            pass
+    """)
+    result = run(suite)
+    result.assert_outcomes(errors=1)
+    result.stdout.re_match_lines([text])
 
 
-def test_whoever_installs_the_package_has_them() -> None:
-    found = importlib.metadata.entry_points(group="pytest11", name=PLUGIN)
-    assert [each.value for each in found] == [PLUGIN]
+# ── errors ──
+
+
+def test_what_breaks_on_the_thread_fails_the_test_and_no_other(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        async def broken():
+            raise ValueError("the world has ended")
+
+        def test_broken(cardtrail_platform, cardtrail_clock):
+            cardtrail_platform._scene.cast.player.run_once = broken
+            cardtrail_platform.order("card-1")
+            cardtrail_clock.speed("max")
+
+        def test_whole(cardtrail_platform, cardtrail_clock):
+            cardtrail_platform.order("card-1")
+            cardtrail_clock.advance("1d")
+    """)
+    result = run(suite, "-p", "no:randomly")
+    outcomes = result.parseoutcomes()
+    assert outcomes["passed"] in (1, 2)  # the test itself may be over before it is known
+    assert outcomes["errors"] == 1
+    assert "failed" not in outcomes or outcomes["passed"] == 1
+    result.stdout.re_match_lines([r".*the world has ended"])
+
+
+def test_nothing_is_written_to_the_tests_own_output_and_folder(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        import logging
+
+        def test_quiet(cardtrail_platform, cardtrail_faults, capfd, caplog, tmp_path):
+            cardtrail_platform.order("card-1")
+            with cardtrail_faults("500", at="events", count=1):
+                cardtrail_platform.deliver("card-1")
+            assert capfd.readouterr() == ("", "")
+            assert list(tmp_path.iterdir()) == []
+            assert "tried_again" in caplog.text
+    """)
+    run(suite).assert_outcomes(passed=1)

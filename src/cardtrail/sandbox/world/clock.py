@@ -25,12 +25,14 @@ class VirtualClock:
     At infinite speed it stands until somebody jumps it to the next thing that happens. It never goes back.
     """
 
-    def __init__(self, start: int, speed: float = _ONE, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, start: int, speed: float = _ONE, monotonic: Callable[[], float] = time.monotonic, *, paused: bool = False
+    ) -> None:
         self._monotonic = monotonic
         self._from = start
         self._since = monotonic()
         self._speed = speed
-        self._is_paused = False
+        self._is_paused = paused
         self._changed = asyncio.Event()
 
     def __call__(self) -> int:
