@@ -96,21 +96,17 @@ def test_what_cannot_be_opened_is_raised_by_start() -> None:
 
 
 def test_what_takes_too_long_to_open_is_told() -> None:
-    go = asyncio.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
+    go = threading.Event()
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[str]:
-        loops.append(asyncio.get_running_loop())
-        await go.wait()
+        await asyncio.to_thread(go.wait, PATIENCE)
         yield ""
 
     aside = Aside(opened, "aside")
     with pytest.raises(TimeoutError, match=r"aside: not open within 0\.05 s"):
         aside.start(0.05)
-    while not loops:
-        pass
-    loops[0].call_soon_threadsafe(go.set)
+    go.set()
     aside._ready.result(PATIENCE)
     aside.stop()
 
