@@ -63,5 +63,7 @@ def test_a_record_is_sent_again_to_another_sandbox(tmp_path: Path) -> None:
         with closing(sqlite3.connect(f"file:{other / 'cardtrail.db'}?mode=ro", uri=True)) as database:
             requests = {row[0] for row in database.execute("SELECT issuer_request_id FROM order_request")}
         mirrored = sandbox.mirrored
-    assert {msgspec.json.decode(each.request.body)["issuerRequestId"] for each in orders} <= requests
-    assert {msgspec.json.decode(each.answer.body)["operationId"] for each in orders} & mirrored.keys()
+    cards = [card for each in orders for card in msgspec.json.decode(each.request.body)["cards"]]
+    results = [result for each in orders for result in msgspec.json.decode(each.answer.body)["results"]]
+    assert {card["issuerRequestId"] for card in cards} <= requests
+    assert {result["operationId"] for result in results} & mirrored.keys()
