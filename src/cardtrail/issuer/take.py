@@ -17,7 +17,7 @@ from cardtrail.errors import InputError
 from cardtrail.issuer.due import key_of
 from cardtrail.issuer.lease import check_fence
 from cardtrail.issuer.rows import Card, card_of, card_rows, change_row, confirmed_row, known_of, operation_row
-from cardtrail.issuer.schedule import Plan, Schedule, knowledge_of, newest_of
+from cardtrail.issuer.schedule import Plan, Schedule, knowledge_of
 from cardtrail.issuer.standing import (
     CHANGING,
     DAY,
@@ -284,18 +284,9 @@ def _ask(batch: Batch, card: Card, orders: Sequence[Known], overtaken: Collectio
     card.answer = asked.answer
     card.asks += 1
     if asked.answer != "failed":
-        if _is_later(batch.ticket, newest_of([each for each in orders if each.operation in FOLDED])):
-            card.checked_at = batch.now
+        card.checked_at = batch.now
         is_sure = card.card_id not in overtaken and not any(order.doubtful for order in orders)
         card.digest = asked.digest if is_sure else None
-
-
-def _is_later(ticket: int, newest: Known | None) -> bool:
-    """Return whether a question was asked after the newest picture had come, or has brought it.
-
-    Clocks cannot tell (ADR 10): one that was on its way when the picture came is no look at what is after it.
-    """
-    return newest is None or newest.asked_at == ticket or ticket > newest.number
 
 
 def _write_issuer(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, number: int) -> None:
