@@ -149,3 +149,31 @@ def dump(url: str) -> dict[str, list[Row]]:
     with connected(url) as run:
         names = sorted(row[0] for row in run(_TABLES[url.split(":", 1)[0]]))
         return {name: sorted(run(f"SELECT * FROM {name}"), key=repr) for name in names}  # noqa: S608 - our own
+
+
+def catalog(url: str) -> list[Row]:
+    """Return what the database says of its tables, columns, keys, checks, indexes and triggers."""
+    with connected(url) as run:
+        if not url.startswith("sqlite"):
+            return [row for question in _CATALOG for row in run(question)]
+        found = run("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name")
+        for kind, name, _ in list(found):
+            pragma = {"table": "table_xinfo", "index": "index_xinfo"}.get(kind)
+            found += run(f"PRAGMA {pragma}({name})") if pragma else []
+        return found
+
+
+_CATALOG = (
+    """SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
+    WHERE table_schema = 'public' ORDER BY 1, ordinal_position""",
+    "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2",
+    """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
+    "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
+)
+
+
+def version(url: str) -> str:
+    """Return which version of its schema a database has."""
+    [(value,)] = execute(url, "SELECT value FROM meta WHERE name = 'schema_version'")
+    return str(value)

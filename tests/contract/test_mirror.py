@@ -1,13 +1,15 @@
 """The mirror on both engines: what it keeps, in which order, and what its log, tallies and cards say."""
 
 import asyncio
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from cardtrail.db import Row
+from cardtrail.db import Row, migrate, open_database
 from cardtrail.errors import InputError, StoreUnavailable
 from cardtrail.issuer import take
 from cardtrail.issuer.expect import Expected, cards_of, expect
@@ -16,9 +18,10 @@ from cardtrail.issuer.learn import learn, prune
 from cardtrail.issuer.lease import LeaseLost, LeaseTaken, acquire, held, renew
 from cardtrail.issuer.mirror import AsyncMirror, Change, Mirror
 from cardtrail.issuer.standing import Applied, Doubtful, Duplicate, Observed, Outcome, Regressed, Stale
+from cardtrail.issuer.store import migrations, open_store, queries
 from cardtrail.issuer.take import Asked, Batch, Sighting
 from cardtrail.protocol.reading import Operation, operation_of
-from tests.desk import execute
+from tests.desk import catalog, execute, version
 
 ISSUER = "BANK000001"
 HOUR = 3_600_000_000
@@ -112,6 +115,38 @@ def test_what_nothing_tells_apart_is_doubtful_until_an_answer_says(bank: Bank) -
     assert (known.stage, known.doubtful, known.why) == (
         "CARD_PROD_EXCEPTION", False, "an answer that was asked for later",
     )  # fmt: skip
+
+
+def parcel(number: str | None, status: str | None, carrier: str | None = "ups") -> Operation:
+    """A shipped order with a parcel, as far as it is named."""
+    shipment = {"carrier": carrier, "trackingNumber": number, "status": status}
+    named = {name: value for name, value in shipment.items() if value}
+    return order("CARD_SHIPPED", details={"shipment": named})
+
+
+@pytest.mark.parametrize("status", ["InfoReceived", "OutForDelivery", None])
+def test_a_parcel_that_replaces_another_on_its_way_is_doubtful_and_not_stale(bank: Bank, status: str | None) -> None:
+    """Regression: the new parcel's first status was taken for an old one of the parcel before."""
+    assert bank.hear(parcel("P1", "OutForDelivery"), parcel("P2", status)) == [Applied, Doubtful]
+    known = bank.mirror.card(ISSUER, "card-1")[0].known
+    assert (known.parcel, known.shipment_status, known.doubtful) == (("ups", "P2"), status, True)
+    assert known.why == "another parcel"
+    assert bank.answer(parcel("P2", status)) == [Duplicate]
+    assert bank.rows("SELECT doubtful, carrier, tracking_number FROM operation") == [(0, "ups", "P2")]
+
+
+def test_another_carrier_is_another_parcel_too(bank: Bank) -> None:
+    assert bank.hear(parcel("P1", "InTransit"), parcel("P1", "InfoReceived", "dhl")) == [Applied, Doubtful]
+
+
+def test_what_is_not_named_is_no_other_parcel(bank: Bank) -> None:
+    told = (parcel("P1", "InTransit"), parcel(None, "InfoReceived"), parcel("P1", "InfoReceived", None))
+    assert bank.hear(*told) == [Applied, Stale, Stale]
+
+
+def test_a_stage_decides_whatever_the_parcels_are(bank: Bank) -> None:
+    back = order("CARD_RETURNED", status="SUCCESSFUL", details={"shipment": {"trackingNumber": "P1"}})
+    assert bank.hear(parcel("P2", "InTransit"), back) == [Applied, Applied]
 
 
 def test_an_answer_that_was_asked_for_before_the_newest_notification_does_not_win_by_that(bank: Bank) -> None:
@@ -260,6 +295,34 @@ def test_a_message_leaves_when_it_came_and_its_mark_and_a_heartbeat_keeps_the_ma
     assert bank.rows("SELECT hour, messages FROM heard ORDER BY hour") == [
         (START // HOUR, 1), (START // HOUR + 1, 1),
     ]  # fmt: skip
+
+
+# ── the schema ──
+
+
+def test_the_first_release_and_all_migrations_make_the_schema_of_a_new_mirror(
+    new_database: Callable[[], str],
+) -> None:
+    old, new = new_database(), new_database()
+    db = open_database(old, queries())
+    try:
+        assert migrate(db, (Path(__file__).parent / "schema_of_mirror_1.sql").read_text(), ()) == 0
+    finally:
+        db.close()
+    blob = r"X'(\w*)'"
+    execute(old, OLD_ORDER if old.startswith("sqlite") else re.sub(blob, r"'\\x\1'", OLD_ORDER))
+    for url in (old, new):
+        open_store(url).close()
+    assert catalog(old) == catalog(new)
+    assert version(old) == version(new) == str(1 + len(migrations()))
+    with Mirror.open(old) as mirror:
+        assert mirror.apply(ISSUER, [Observed(parcel("P2", "InTransit"), "notification", START)])[0].before is not None
+        assert mirror.card(ISSUER, "card-1")[0].known.parcel == ("ups", "P2")
+
+
+OLD_ORDER = f"""INSERT INTO operation VALUES ('{ISSUER}', 'card-1', 'op-card-1', 'PRODUCE', 'PENDING', 'CARD_PROD_DONE',
+    NULL, {START}, NULL, 1, 'notification', NULL, {START}, 0, '', X'', 0, 0, NULL, X'5B5D', X'7B7D')"""  # noqa: S608 -- our own
+"""An order as the first release has written it."""
 
 
 # ── cards ──

@@ -24,7 +24,7 @@ import pytest
 from cardtrail.db import Database, Row, Transaction, migrate, open_database
 from cardtrail.errors import InputError, SchemaMismatch, SettingError, StoreUnavailable
 from cardtrail.platform.store import migrations, open_store, queries, schema
-from tests.desk import Desk, connected, desk, dump, execute, set_default
+from tests.desk import Desk, catalog, connected, desk, dump, execute, set_default, version
 from tests.events import event
 
 PATIENCE = 60.0
@@ -56,27 +56,6 @@ def writer_of(site: Desk) -> sqlite3.Connection:
 # ── the schema
 
 
-def catalog(url: str) -> list[Row]:
-    """Return what the database says of its tables, columns, keys, checks, indexes and triggers."""
-    with connected(url) as run:
-        if not url.startswith("sqlite"):
-            return [row for question in _CATALOG for row in run(question)]
-        found = run("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name")
-        for kind, name, _ in list(found):
-            pragma = {"table": "table_xinfo", "index": "index_xinfo"}.get(kind)
-            found += run(f"PRAGMA {pragma}({name})") if pragma else []
-        return found
-
-
-_CATALOG = (
-    """SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
-    WHERE table_schema = 'public' ORDER BY 1, ordinal_position""",
-    "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2",
-    """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
-    "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
-)
-
 FIRST = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE parcel (carrier TEXT NOT NULL, number TEXT NOT NULL, PRIMARY KEY (carrier, number));
@@ -104,11 +83,6 @@ def opened(url: str) -> Iterator[Database]:
         yield db
     finally:
         db.close()
-
-
-def version(url: str) -> str:
-    [(value,)] = execute(url, "SELECT value FROM meta WHERE name = 'schema_version'")
-    return str(value)
 
 
 def test_an_empty_database_gets_the_whole_schema_and_an_epoch_once(new_database: Callable[[], str]) -> None:

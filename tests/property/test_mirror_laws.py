@@ -23,12 +23,18 @@ SHORT = {
     "last attempt": ["out", "missed", "out", "delivered"],
     "canceled on hold": ["ready", "held", "canceled"],
     "returned": ["shipped", "missed", "stuck", "returned"],
+    "another parcel": ["moving", "out", "rerouted", "out"],
     "strange": ["ready", "lasered", "ongoing", "done"],
     "paused": ["prepared", "paused", "ready"],
     "broken": ["ongoing", "trouble", "broken"],
 }
 """Beats that are hard to put in order; what comes before them is left out."""
-LEAD = {"attempts": ["requested"], "last attempt": ["requested", "shipped"], "returned": ["requested"]}
+LEAD = {
+    "attempts": ["requested"],
+    "last attempt": ["requested", "shipped"],
+    "returned": ["requested"],
+    "another parcel": ["requested", "shipped"],
+}
 FULL, STRICT = "with sequence", "without"
 both_forms = pytest.mark.parametrize("form", [FULL, STRICT])
 

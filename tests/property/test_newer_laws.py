@@ -5,12 +5,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardtrail.core.operation import Newer, Observation, newer
+from cardtrail.core.operation import Newer, Observation, Rule, Verdict, judge, newer
 from cardtrail.core.status import ProductionStatus, ShipmentStatus
 
 OPPOSITE = {Newer.YES: Newer.NO, Newer.NO: Newer.YES, Newer.SAME: Newer.SAME, Newer.UNSURE: Newer.UNSURE}
 
 stages = st.sampled_from([*(stage.value for stage in ProductionStatus), "CARD_PROD_GILDED", ""])
+numbers = st.sampled_from([None, "T1", "T2"])
+carriers = st.sampled_from([None, "dhl", "ups"])
 parcels = st.sampled_from([None, *(status.value for status in ShipmentStatus), "Teleported"])
 
 
@@ -18,6 +20,7 @@ parcels = st.sampled_from([None, *(status.value for status in ShipmentStatus), "
 def pictures(draw: st.DrawFn) -> dict[str, Any]:
     """Return what a picture says; its content differs wherever what it says differs."""
     said: dict[str, Any] = {"stage": draw(stages), "ended": draw(st.booleans()), "shipment_status": draw(parcels)}
+    said["parcel"] = draw(carriers), draw(numbers)
     more = draw(st.sampled_from(["", "ON_HOLD: x"]))
     return said | {"content": repr((said, more)).encode()}
 
@@ -64,6 +67,12 @@ def test_different_sequences_leave_no_doubt(a: Observation, b: Observation) -> N
 def test_an_answer_asked_for_after_the_other_was_observed_wins(a: Observation, b: Observation) -> None:
     if a.asked_at is not None and a.asked_at > b.observed_at:
         assert newer(a, b) is Newer.YES
+
+
+@given(observations(timed=False, numbered=False), observations(timed=False, numbered=False))
+def test_progress_of_one_parcel_says_nothing_of_another(a: Observation, b: Observation) -> None:
+    if (a.stage, a.ended) == (b.stage, b.ended) and None not in {*a.parcel, *b.parcel} and a.parcel != b.parcel:
+        assert judge(a, b) == Verdict(Newer.UNSURE, Rule.PARCEL)
 
 
 @given(*[observations(timed=False)] * 3)

@@ -120,7 +120,8 @@ class Observation(msgspec.Struct, frozen=True):
     """A picture and how we came by it. `asked_at` is None for a notification; times are of one clock, never going back.
 
     That clock may be a count of the observer's own: then no jump of a wall clock ever decides. `content` is the
-    published form of the picture; it tells a hold or another reason apart from a repetition.
+    published form of the picture; it tells a hold or another reason apart from a repetition. `parcel` is the carrier
+    and the tracking number, each as far as the picture names it.
     """
 
     operation_id: str
@@ -132,6 +133,7 @@ class Observation(msgspec.Struct, frozen=True):
     shipment_status: str | None = None
     sequence: int | None = None
     asked_at: int | None = None
+    parcel: tuple[str | None, str | None] = (None, None)
 
 
 class Newer(StrEnum):
@@ -150,6 +152,7 @@ class Rule(StrEnum):
     SEQUENCE = "sequence"
     STAGE = "production stage"
     ENDED = "end of the operation"
+    PARCEL = "another parcel"
     SHIPMENT = "shipment status"
     CONTENT = "content"
 
@@ -172,7 +175,8 @@ def judge(a: Observation, b: Observation) -> Verdict:
     An answer asked for after `b` was observed wins, whatever its sequence (a restored platform counts anew).
     Then `sequence` decides where both have one. Then production rank, end of operation, shipment progress; where
     these contradict each other or a cycle (rework, hold, failed attempts) is possible, the truth is UNSURE. So it is
-    where nothing tells two different pictures apart, such as one sequence given twice, before and after a restore.
+    where the two name different parcels, since a parcel that replaces another begins its way anew; and where nothing
+    tells two different pictures apart, such as one sequence given twice, before and after a restore.
     """
     if a.asked_at is not None and a.asked_at > b.observed_at:
         return Verdict(Newer.YES, Rule.ASKED_LATER)
@@ -189,7 +193,7 @@ def judged_by_content(a: Observation, b: Observation) -> Verdict:
     steps = (
         (_newer_stage(a.stage, b.stage), Rule.STAGE),
         (_compared(int(a.ended), int(b.ended)), Rule.ENDED),
-        (_newer_shipment(a.shipment_status, b.shipment_status), Rule.SHIPMENT),
+        _newer_parcel(a, b),
     )
     return _told(steps, same=same)
 
@@ -223,6 +227,13 @@ def _newer_stage(a: str, b: str) -> Newer:
     if a not in RANK or b not in RANK or {a, b} == _REWORK:
         return Newer.UNSURE
     return _compared(RANK[ProductionStatus(a)], RANK[ProductionStatus(b)])
+
+
+def _newer_parcel(a: Observation, b: Observation) -> tuple[Newer, Rule]:
+    """Return what shipment progress says; nothing where the two are of different parcels."""
+    if any(None not in {ours, theirs} and ours != theirs for ours, theirs in zip(a.parcel, b.parcel, strict=True)):
+        return Newer.UNSURE, Rule.PARCEL
+    return _newer_shipment(a.shipment_status, b.shipment_status), Rule.SHIPMENT
 
 
 def _newer_shipment(a: str | None, b: str | None) -> Newer:

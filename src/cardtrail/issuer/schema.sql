@@ -48,6 +48,7 @@ CREATE INDEX card_answer ON card (issuer_id, answer)
 CREATE INDEX card_open ON card (issuer_id, card_id) WHERE state IN ('expected', 'open');
 
 -- The newest picture of an order, and how it came to be what the mirror says. `content` is the hash of what it says.
+-- `carrier` and `tracking_number` are the parcel that it names: personal data, as the picture itself.
 CREATE TABLE operation (
     issuer_id        TEXT NOT NULL,
     card_id          TEXT NOT NULL,
@@ -70,6 +71,8 @@ CREATE TABLE operation (
     due_date         TEXT,
     timeline         BYTEA NOT NULL,
     picture          BYTEA NOT NULL,
+    carrier          TEXT,
+    tracking_number  TEXT,
     PRIMARY KEY (issuer_id, card_id, operation_id)
 );
 

@@ -68,7 +68,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What the mirror has of one order, but for the picture itself. `number` is the mirror's count when it was taken.
 
     `why` is the rule by which this picture won over the one before; `doubtful` means that it may not be the newest.
-    `held` is an order on hold, `tracked` one whose parcel can be followed.
+    `held` is an order on hold, `tracked` one whose parcel can be followed. `parcel` is carrier and tracking number, as
+    far as they are named.
     """
 
     card_id: str
@@ -90,6 +91,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     tracked: bool = False
     due_date: str | None = None
     timeline: tuple[Step, ...] = ()
+    parcel: tuple[str | None, str | None] = (None, None)
 
 
 class _Outcome(msgspec.Struct, frozen=True):
@@ -168,6 +170,7 @@ def _observation(observed: Observed, content: bytes, number: int) -> Observation
     return Observation(
         operation.operation_id, observed.source, number, operation.stage, content,
         operation.status != OperationStatus.PENDING, operation.shipment_status, operation.sequence, observed.asked_at,
+        _parcel_of(operation),
     )  # fmt: skip
 
 
@@ -175,7 +178,13 @@ def _observation_of(known: Known) -> Observation:
     return Observation(
         known.operation_id, known.source, known.number, known.stage, known.content,
         known.operation_status != OperationStatus.PENDING, known.shipment_status, known.sequence, known.asked_at,
+        known.parcel,
     )  # fmt: skip
+
+
+def _parcel_of(operation: Operation) -> tuple[str | None, str | None]:
+    shipment = operation.shipment
+    return (None, None) if shipment is None else (shipment.carrier, shipment.tracking_number)
 
 
 def _goes_back(verdict: Verdict, now: Observation, then: Observation) -> bool:
@@ -237,7 +246,7 @@ def _replaced(  # noqa: PLR0913, PLR0917 -- all that decides what is kept
         source=observed.source, asked_at=observed.asked_at, learned_at=observed.learned_at,
         doubtful=doubtful, why=rule, content=content, held=(operation.reason or "").startswith(ON_HOLD),
         tracked=_is_tracked(operation), due_date=operation.due_date,
-        timeline=((before.timeline if before else ()) + steps)[-MAX_TIMELINE:],
+        timeline=((before.timeline if before else ()) + steps)[-MAX_TIMELINE:], parcel=_parcel_of(operation),
     )  # fmt: skip
     tallies = tuple([Tally(step.learned_at // DAY, step.word, step.told) for step in steps])
     return Taken(kind(operation, rule, before), known, tallies)

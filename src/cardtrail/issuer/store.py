@@ -19,11 +19,21 @@ def schema() -> str:
     return _text("schema.sql")
 
 
+def migrations() -> tuple[str, ...]:
+    """Return the texts of the numbered migrations, oldest first; each only expands the schema."""
+    folder = resources.files("cardtrail.issuer").joinpath("migrations")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return tuple(file.read_text("utf-8") for file in files)
+
+
 def open_store(url: str) -> Database:
-    """Open a mirror and make its tables if it is new. Raises SettingError, StoreUnavailable, SchemaMismatch."""
+    """Open a mirror; make its tables if it is new, or bring them up to date.
+
+    Raises SettingError, StoreUnavailable, SchemaMismatch.
+    """
     db = open_database(url, queries(), light=True)
     try:
-        migrate(db, schema(), ())
+        migrate(db, schema(), migrations())
     except BaseException:
         db.close()
         raise
