@@ -116,7 +116,7 @@ class Simulation:
         stage, shipment, status = KINDS[number]
         return CardKnowledge(
             stage, shipment, status, changed_at, asked_at, asks, _date(self.world.due[card]), number == HELD,
-            number != PLAIN and stage == "CARD_SHIPPED",
+            number != PLAIN and stage == "CARD_SHIPPED", looked=asked_at >= changed_at,
         )  # fmt: skip
 
     def _place(self, token: int, card: CardKnowledge, now: int, until: int) -> None:

@@ -25,7 +25,7 @@ INSERT INTO card SELECT 'ISSUER' || n % 10, 'card-' || n, CASE n % 3 WHEN 0 THEN
     n, n, n, n, 1, n, NULL, 'found', NULL, '' FROM numbers;
 INSERT INTO operation SELECT 'ISSUER' || n % 10, 'card-' || n, 'op-' || n, 'PRODUCE', 'PENDING', 'CARD_PROD_READY',
     NULL, n, n, n, 'answer', n, n, 0, '', '', 0, 0, NULL, '', repeat('x', 500)::bytea,
-    'ups', 'T' || n FROM numbers;
+    'ups', 'T' || n, n FROM numbers;
 INSERT INTO change SELECT 'ISSUER' || n % 10, n, 'card-' || n, 'op-' || n, 'applied', 'answer', '', n,
     CASE WHEN n % 20 = 0 THEN n END, NULL, NULL, NULL, NULL, 'CARD_PROD_READY', NULL, '' FROM numbers;
 INSERT INTO tally SELECT 'ISSUER' || n % 10, n, 'CARD_PROD_READY', 'notified', 1 FROM numbers;

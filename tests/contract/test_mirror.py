@@ -12,6 +12,7 @@ import pytest
 from cardtrail.db import Row, migrate, open_database
 from cardtrail.errors import InputError, StoreUnavailable
 from cardtrail.issuer import take
+from cardtrail.issuer.due import Why
 from cardtrail.issuer.expect import Expected, cards_of, expect
 from cardtrail.issuer.hooks import Hook, exported
 from cardtrail.issuer.learn import learn, prune
@@ -341,6 +342,64 @@ def test_a_settled_card_leaves_after_a_last_look(bank: Bank) -> None:
     assert bank.rows("SELECT state FROM card") == [("open",)]
     bank.clock.now += HOUR
     bank.answer(order("CARD_PROD_CANCELED"))
+    assert bank.rows("SELECT state FROM card") == [("settled",)]
+
+
+def test_an_answer_asked_for_before_the_end_was_told_is_no_last_look(bank: Bank) -> None:
+    """Regression: a question that was sent before the notification came and answered after it settled the card."""
+    bank.hear(parcel("P1", "OutForDelivery"))
+    early = bank.mirror.ticket(ISSUER)
+    bank.clock.now += HOUR
+    bank.hear(parcel("P1", "Delivered"))
+    bank.clock.now += HOUR
+    assert bank.answer(parcel("P1", "OutForDelivery"), early) == [Stale]
+    assert bank.rows("SELECT state, priority FROM card") == [("open", Why.LAST_LOOK)]
+    bank.clock.now -= 10 * HOUR  # whatever the clock says
+    assert bank.answer(parcel("P1", "Delivered")) == [Duplicate]
+    assert bank.rows("SELECT state FROM card") == [("settled",)]
+
+
+def test_an_early_question_whose_answer_says_the_same_is_no_last_look_either(bank: Bank) -> None:
+    early = bank.mirror.ticket(ISSUER)
+    bank.hear(order("CARD_PROD_CANCELED"))
+    assert bank.answer(order("CARD_PROD_CANCELED"), early) == [Duplicate]
+    assert bank.rows("SELECT state FROM card") == [("open",)]
+
+
+def test_an_answer_that_is_believed_for_its_stage_alone_is_looked_at_once_more(bank: Bank) -> None:
+    early = bank.mirror.ticket(ISSUER)
+    bank.hear(order("CARD_PROD_ONGOING"))
+    assert bank.answer(order("CARD_PROD_CANCELED"), early) == [Applied]
+    assert bank.rows("SELECT state, priority FROM card") == [("open", Why.LAST_LOOK)]
+
+
+def test_an_answer_that_tells_the_end_itself_is_the_last_look(bank: Bank) -> None:
+    bank.hear(order("CARD_PROD_ONGOING"))
+    assert bank.answer(order("CARD_PROD_CANCELED")) == [Applied]
+    assert bank.rows("SELECT state FROM card") == [("settled",)]
+
+
+def test_an_end_that_is_told_by_a_clock_that_went_back_is_looked_at(bank: Bank) -> None:
+    """Regression: a notification that seemed to be learned before the answer before it settled the card at once."""
+    bank.answer(order("CARD_PROD_ONGOING"))
+    bank.clock.now -= HOUR
+    bank.hear(order("CARD_PROD_CANCELED"))
+    assert bank.rows("SELECT state, priority FROM card") == [("open", Why.LAST_LOOK)]
+
+
+def test_a_failed_question_is_no_last_look_although_the_card_is_told_as_ordered(bank: Bank) -> None:
+    bank.hear(order("CARD_PROD_CANCELED"))
+    bank.mirror.put(ISSUER, Batch(now=START, asked={"card-1": Asked("failed")}, ticket=bank.mirror.ticket(ISSUER)))
+    expecting(bank, Expected("card-1", START))
+    assert bank.rows("SELECT state FROM card") == [("open",)]
+
+
+def test_an_order_that_an_older_release_has_kept_is_settled_by_one_look_and_stays_so(bank: Bank) -> None:
+    bank.hear(order("CARD_PROD_CANCELED"))
+    bank.rows("UPDATE operation SET look_from = NULL")
+    bank.answer(order("CARD_PROD_CANCELED"))
+    assert bank.rows("SELECT state FROM card") == [("settled",)]
+    bank.hear(order("CARD_PROD_CANCELED"))
     assert bank.rows("SELECT state FROM card") == [("settled",)]
 
 

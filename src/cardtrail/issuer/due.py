@@ -63,7 +63,8 @@ class CardKnowledge(msgspec.Struct, frozen=True, gc=False):
     `stage`, `shipment` and `status` are those of its newest order, empty where there is none; `changed_at`: when the
     last change was learned, or when the card was expected; `asked_at`: the last ask, answered or not, 0: never;
     `asks`: how many since then changed nothing; `tracked`: there is a tracking number or a shipment status; `unknown`:
-    the server said at the last ask that there is no such card.
+    the server said at the last ask that there is no such card; `looked`: a question was answered that was asked after
+    the last change, by the mirror's tickets, since no clock may end the asking.
     """
 
     stage: str
@@ -77,6 +78,7 @@ class CardKnowledge(msgspec.Struct, frozen=True, gc=False):
     tracked: bool = False
     doubtful: bool = False
     unknown: bool = False
+    looked: bool = False
 
 
 class Due(msgspec.Struct, frozen=True, gc=False):
@@ -96,7 +98,7 @@ def due_of(card: CardKnowledge, now: int, dwell: Dwell) -> Due:
     if card.doubtful:
         return Due(asked_at + _doubled(RETRY, card.asks) if card.asks else now, Why.DOUBTFUL)
     if card.stage in SETTLED_STAGES or card.status == _FAILED or card.shipment == "Delivered":
-        return SETTLED if asked_at >= changed_at else Due(changed_at + LAST_LOOK_AFTER, Why.LAST_LOOK)
+        return SETTLED if card.looked else Due(changed_at + LAST_LOOK_AFTER, Why.LAST_LOOK)
     key = key_of(card)
     if now - changed_at > (QUIET_AFTER if key.endswith("-") else SILENT_AFTER):
         return SILENT

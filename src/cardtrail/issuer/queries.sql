@@ -62,7 +62,7 @@ WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id;
 -- What is known of the orders of cards, without pictures.
 SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
     o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
-    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number
+    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from
 FROM rows(issuer_id text, card_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 
@@ -92,14 +92,14 @@ WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id AND c.digest = v.diges
 -- Keep the newest picture of orders.
 INSERT INTO operation (issuer_id, card_id, operation_id, operation, operation_status, stage, shipment_status, start_time,
     sequence, number, source, asked_at, learned_at, doubtful, why, content, held, tracked, due_date, timeline, picture,
-    carrier, tracking_number)
+    carrier, tracking_number, look_from)
 SELECT v.issuer_id, v.card_id, v.operation_id, v.operation, v.operation_status, v.stage, v.shipment_status, v.start_time,
     v.sequence, v.number, v.source, v.asked_at, v.learned_at, v.doubtful, v.why, v.content, v.held, v.tracked,
-    v.due_date, v.timeline, v.picture, v.carrier, v.tracking_number
+    v.due_date, v.timeline, v.picture, v.carrier, v.tracking_number, v.look_from
 FROM rows(issuer_id text, card_id text, operation_id text, operation text, operation_status text, stage text,
     shipment_status text, start_time bigint, sequence bigint, number bigint, source text, asked_at bigint,
     learned_at bigint, doubtful int, why text, content bytea, held int, tracked int, due_date text, timeline bytea,
-    picture bytea, carrier text, tracking_number text) AS v
+    picture bytea, carrier text, tracking_number text, look_from bigint) AS v
 WHERE true
 ON CONFLICT (issuer_id, card_id, operation_id) DO UPDATE SET
     operation = excluded.operation, operation_status = excluded.operation_status, stage = excluded.stage,
@@ -107,14 +107,15 @@ ON CONFLICT (issuer_id, card_id, operation_id) DO UPDATE SET
     number = excluded.number, source = excluded.source, asked_at = excluded.asked_at, learned_at = excluded.learned_at,
     doubtful = excluded.doubtful, why = excluded.why, content = excluded.content, held = excluded.held,
     tracked = excluded.tracked, due_date = excluded.due_date, timeline = excluded.timeline, picture = excluded.picture,
-    carrier = excluded.carrier, tracking_number = excluded.tracking_number;
+    carrier = excluded.carrier, tracking_number = excluded.tracking_number,
+    look_from = excluded.look_from;
 
 -- name: confirm_operations
 -- Keep what an observation changes that says nothing new: when it was confirmed, and late notifications.
 UPDATE operation AS o SET number = v.number, asked_at = v.asked_at, doubtful = v.doubtful, sequence = v.sequence,
-    timeline = v.timeline
+    timeline = v.timeline, look_from = v.look_from
 FROM rows(issuer_id text, card_id text, operation_id text, number bigint, asked_at bigint, doubtful int,
-    sequence bigint, timeline bytea) AS v
+    sequence bigint, timeline bytea, look_from bigint) AS v
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
 
 -- name: add_changes
@@ -149,7 +150,7 @@ ON CONFLICT (issuer_id, kind, name) DO NOTHING;
 -- The pictures of a card's orders, newest order first.
 SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
     o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
-    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.picture
+    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from, o.picture
 FROM operation AS o WHERE o.issuer_id = :issuer_id AND o.card_id = :card_id
 ORDER BY o.start_time DESC, o.number DESC;
 

@@ -40,15 +40,21 @@ class Schedule:
         else:
             knowledge = knowledge_of(newest)
         card.knowledge = _encode(knowledge)
-        asked = replace(knowledge, asked_at=card.checked_at or 0, asks=card.asks, unknown=card.answer == "unknown")
+        asked = replace(
+            knowledge, asked_at=card.checked_at or 0, asks=card.asks, unknown=card.answer == "unknown",
+            looked=_is_looked_at(card, newest),
+        )  # fmt: skip
         due = due_of(asked, now, self._dwell)
         if card.answer == "failed":  # nothing was learned, so nothing ends, and the next ask waits its turn
             due = Due(now + (RETRY << min(card.asks, MOST_DOUBLINGS)), min(due.why, Why.SWEEP))
         card.state, card.priority, card.due_at = _plan(due, is_open=newest is not None)
 
     def again(self, knowledge: bytes, asks: int, now: int) -> Plan:
-        """Plan a card anew that was asked for just now and is as it was: `asks` times by now."""
-        known = replace(_decode(knowledge), asked_at=now, asks=asks)
+        """Plan a card anew that was asked for just now and is as it was: `asks` times by now.
+
+        Nothing was heard of it since the answer before, which was the same, so this one is a look at what it says.
+        """
+        known = replace(_decode(knowledge), asked_at=now, asks=asks, looked=True)
         return _plan(due_of(known, now, self._dwell), is_open=True)
 
 
@@ -62,6 +68,11 @@ _STATES = {Why.SETTLED: "settled", Why.SILENT: "silent"}
 def newest_of(orders: Sequence[Known]) -> Known | None:
     """Return a card's newest order, the one that an answer is about."""
     return max(orders, key=lambda each: (each.start_time or 0, each.number), default=None)
+
+
+def _is_looked_at(card: Card, newest: Known | None) -> bool:
+    """Return whether a question was answered that counts as a look at what the card's newest order says."""
+    return newest is not None and card.answer != "failed" and card.asked_no >= newest.look_from
 
 
 def _is_expected_anew(card: Card, newest: Known) -> bool:

@@ -49,6 +49,7 @@ CREATE INDEX card_open ON card (issuer_id, card_id) WHERE state IN ('expected', 
 
 -- The newest picture of an order, and how it came to be what the mirror says. `content` is the hash of what it says.
 -- `carrier` and `tracking_number` are the parcel that it names: personal data, as the picture itself.
+-- `look_from` is the lowest ticket of a question that is a look at what the order says, once it is answered.
 CREATE TABLE operation (
     issuer_id        TEXT NOT NULL,
     card_id          TEXT NOT NULL,
@@ -73,6 +74,7 @@ CREATE TABLE operation (
     picture          BYTEA NOT NULL,
     carrier          TEXT,
     tracking_number  TEXT,
+    look_from        BIGINT,
     PRIMARY KEY (issuer_id, card_id, operation_id)
 );
 

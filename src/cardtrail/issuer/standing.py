@@ -69,7 +69,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     `why` is the rule by which this picture won over the one before; `doubtful` means that it may not be the newest.
     `held` is an order on hold, `tracked` one whose parcel can be followed. `parcel` is carrier and tracking number, as
-    far as they are named.
+    far as they are named. `look_from` is the lowest ticket of a question that is a look at what it says, if answered.
     """
 
     card_id: str
@@ -92,6 +92,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     due_date: str | None = None
     timeline: tuple[Step, ...] = ()
     parcel: tuple[str | None, str | None] = (None, None)
+    look_from: int
 
 
 class _Outcome(msgspec.Struct, frozen=True):
@@ -247,9 +248,16 @@ def _replaced(  # noqa: PLR0913, PLR0917 -- all that decides what is kept
         doubtful=doubtful, why=rule, content=content, held=(operation.reason or "").startswith(ON_HOLD),
         tracked=_is_tracked(operation), due_date=operation.due_date,
         timeline=((before.timeline if before else ()) + steps)[-MAX_TIMELINE:], parcel=_parcel_of(operation),
+        look_from=_look_from(before, observed, number),
     )  # fmt: skip
     tallies = tuple([Tally(step.learned_at // DAY, step.word, step.told) for step in steps])
     return Taken(kind(operation, rule, before), known, tallies)
+
+
+def _look_from(before: Known | None, observed: Observed, number: int) -> int:
+    """Return from which ticket on a question is a look at this: an answer's own, unless something came in between."""
+    asked_at = observed.asked_at
+    return number + 1 if asked_at is None or (before is not None and asked_at <= before.number) else asked_at
 
 
 def _is_tracked(operation: Operation) -> bool:

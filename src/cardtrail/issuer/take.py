@@ -280,7 +280,7 @@ def _ask(batch: Batch, card: Card, orders: Sequence[Known], overtaken: Collectio
     asked = batch.asked.get(card.card_id)
     if asked is None:
         return
-    card.asked_no = batch.ticket
+    card.asked_no = max(card.asked_no, batch.ticket)
     card.answer = asked.answer
     card.asks += 1
     if asked.answer != "failed":

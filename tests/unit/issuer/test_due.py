@@ -61,12 +61,13 @@ def test_what_has_ended_gets_one_last_look_and_is_settled(stage: str, shipment: 
     told = card(stage, shipment, status, tracked=True)
     assert due_of(told, NOW, DWELL) == due_of(told, NOW + 400 * DAY, DWELL)
     assert (due_of(told, NOW, DWELL).why, due_of(told, NOW, DWELL).at) == (Why.LAST_LOOK, NOW + LAST_LOOK_AFTER)
-    looked = card(stage, shipment, status, tracked=True, asked_at=NOW)
+    looked = card(stage, shipment, status, tracked=True, asked_at=NOW, looked=True)
     assert (due_of(looked, NOW, DWELL).why, due_of(looked, NOW, DWELL).at) == (Why.SETTLED, NEVER)
 
 
-def test_a_look_before_the_end_was_told_is_not_the_last() -> None:
-    assert why_of(card("CARD_PROD_CANCELED", "", "FAILED", asked_at=NOW - 1)) is Why.LAST_LOOK
+@pytest.mark.parametrize("asked_at", [NOW - 1, NOW, NOW + DAY])
+def test_whatever_the_clock_says_a_look_that_was_not_asked_after_the_end_is_not_the_last(asked_at: int) -> None:
+    assert why_of(card("CARD_PROD_CANCELED", "", "FAILED", asked_at=asked_at)) is Why.LAST_LOOK
 
 
 def test_a_card_past_its_due_date_is_asked_when_the_date_is_over_everywhere() -> None:
