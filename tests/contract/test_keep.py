@@ -8,17 +8,18 @@ import msgspec
 import pytest
 
 from cardtrail.db import Row
-from cardtrail.errors import InputError, NotOffered, RemoteCursorExpired, RemoteError
+from cardtrail.errors import InputError, NotOffered, RemoteCursorExpired, RemoteError, RemoteUnauthorized
 from cardtrail.issuer import keep
 from cardtrail.issuer.answers import Features, Page
-from cardtrail.issuer.ask import Asker, Heard
+from cardtrail.issuer.ask import WORKERS, Asker, Heard
 from cardtrail.issuer.budget import Limits, Usage, bound_of
 from cardtrail.issuer.expect import Expected, expect
 from cardtrail.issuer.keep import Keeper, Pace
 from cardtrail.issuer.lease import held
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.ration import DayOver, Ration
-from cardtrail.issuer.reconcile import Reconciler
+from cardtrail.issuer.reconcile import AHEAD, Reconciler
+from cardtrail.issuer.round import OUTAGE
 from cardtrail.issuer.standing import Observed
 from cardtrail.protocol.reading import Envelope, operation_of
 from tests.desk import execute
@@ -50,6 +51,15 @@ class Platform:
         self.since: list[str | None] = []
         self.batch = False
         self.down = False
+        self.refusing: dict[str, int] = {}
+        """How often each card, or `batch`, or `feed`, is refused yet, whatever the token; `all` is for every card."""
+
+    def refuse(self, *names: str) -> None:
+        """Raise RemoteUnauthorized as long as one of these is refused."""
+        for name in names:
+            if self.refusing.get(name, 0) > 0:
+                self.refusing[name] -= 1
+                raise RemoteUnauthorized("HTTP 401, and again with a new token", status=401)
 
     async def features(self, *, again: bool = False) -> Features:
         del again
@@ -57,6 +67,7 @@ class Platform:
 
     async def ask(self, card_id: str) -> bytes | None:
         self.asked.append(card_id)
+        self.refuse(card_id, "all")
         if self.down:
             raise RemoteError("no answer", status=503)
         element = self.cards.get(card_id)
@@ -66,11 +77,13 @@ class Platform:
         if not self.batch:
             raise NotOffered("no batch")
         self.asked.append(f"{len(card_ids)} at once")
+        self.refuse("batch")
         return Envelope([msgspec.Raw(self.cards[each]) for each in card_ids if each in self.cards])
 
     async def changes(self, since: str | None = None, *, limit: int = 1_000, wait: int = 0) -> Page:
         del limit, wait
         self.since.append(since)
+        self.refuse("feed")
         if self.pages is None:
             raise NotOffered("no feed")
         if since == "expired":
@@ -255,6 +268,107 @@ def test_one_pass_keeps_to_the_days_calls_too_and_goes_on_the_next_day_where_it_
 
     asyncio.run(run())
     assert len(set(site.platform.asked)) == len(site.platform.asked) == 100
+
+
+# ── tokens that are refused ──
+
+
+async def swept(site: Site) -> Heard:
+    """Run one pass over all open cards."""
+    async with site.leased() as fence:
+        asker = Asker(ISSUER, site.platform, site.mirror, fence, many=site.platform.batch)
+        return await Reconciler(asker).sweep()
+
+
+def test_a_question_that_is_refused_has_a_second_turn_and_costs_nothing(site: Site) -> None:
+    """Regression: one token refused twice in a row ended a whole pass."""
+    site.platform.refusing = {"card-00007": 1}
+
+    async def run() -> Heard:
+        await site.expect(100)
+        return await swept(site)
+
+    heard = asyncio.run(run())
+    assert (heard.calls, heard.asked, heard.failed, heard.unknown) == (101, 100, 0, 100)
+
+
+def test_a_question_that_is_always_refused_is_given_up_and_asked_for_later(site: Site) -> None:
+    refused = [f"card-{number:05d}" for number in range(0, 100, 7)]
+    site.platform.refusing = dict.fromkeys(refused, 1_000)
+
+    async def run() -> Heard:
+        await site.expect(100)
+        heard = await swept(site)
+        assert site.rows("SELECT card_id, asks FROM card WHERE answer = 'failed' ORDER BY card_id") == [
+            (card_id, 1) for card_id in refused
+        ]
+        site.platform.refusing = {}
+        site.now += HOUR
+        async with site.leased() as fence:
+            await site.keeper().run_once(fence)
+        return heard
+
+    heard = asyncio.run(run())
+    assert (heard.asked, heard.failed, heard.unknown) == (100, 15, 85)
+    assert site.rows("SELECT count(*) FROM card WHERE answer = 'unknown'") == [(100,)]
+
+
+@pytest.mark.parametrize("cards", [1, 2, 1_000])
+def test_who_is_locked_out_hears_it_soon_and_the_pass_can_be_gone_on_with(site: Site, cards: int) -> None:
+    site.platform.refusing = {"all": 100_000}
+
+    async def run() -> int:
+        await site.expect(cards)
+        with pytest.raises(RemoteUnauthorized, match="HTTP 401"):
+            await swept(site)
+        calls = len(site.platform.asked)
+        assert site.rows("SELECT count(*) FROM card WHERE answer <> '' OR asked_no > 0") == [(0,)]
+        site.platform.refusing = {}
+        assert (await swept(site)).asked == cards
+        return calls
+
+    assert asyncio.run(run()) <= AHEAD * (WORKERS + OUTAGE)
+
+
+def test_who_is_locked_out_in_the_middle_of_a_pass_keeps_what_was_answered(site: Site) -> None:
+    async def run() -> None:
+        await site.expect(200)
+        site.platform.cards = {f"card-{number:05d}": picture(f"card-{number:05d}") for number in range(200)}
+        site.platform.refusing = {f"card-{number:05d}": 9 for number in range(50, 200)}
+        with pytest.raises(RemoteUnauthorized):
+            await swept(site)
+
+    asyncio.run(run())
+    assert site.rows("SELECT count(*) FROM operation") == [(50,)]
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_a_batch_that_is_refused_is_asked_for_once_more(site: Site, refused: int) -> None:
+    site.platform.batch = True
+    site.platform.refusing = {"batch": refused}
+
+    async def run() -> None:
+        await site.expect(3)
+        if refused == 1:
+            assert (await swept(site)).unknown == 3
+        else:
+            with pytest.raises(RemoteUnauthorized):
+                await swept(site)
+
+    asyncio.run(run())
+    assert site.platform.asked == ["3 at once"] * 2
+
+
+def test_a_page_of_the_feed_that_is_refused_is_asked_for_once_more(site: Site) -> None:
+    site.platform.pages = [page(picture("a"), cursor="1")]
+    site.platform.refusing = {"feed": 1}
+
+    async def run() -> None:
+        async with site.leased() as fence:
+            await site.keeper().run_once(fence)
+
+    asyncio.run(run())
+    assert site.rows("SELECT card_id FROM operation") == [("a",)]
 
 
 # ── with a feed ──

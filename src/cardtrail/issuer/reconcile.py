@@ -13,10 +13,11 @@ import msgspec
 
 from cardtrail.db import Transaction
 from cardtrail.errors import CursorExpired, InputError
-from cardtrail.issuer.ask import MANY, Asker, Heard, Wanted
+from cardtrail.issuer.ask import MANY, Asker, Heard, insisted
 from cardtrail.issuer.due import Why
 from cardtrail.issuer.lease import check_fence
 from cardtrail.issuer.ration import DayOver, Ration
+from cardtrail.issuer.round import Wanted
 from cardtrail.issuer.standing import CHANGING, Observed
 from cardtrail.issuer.take import Batch, Sighting, locked
 from cardtrail.protocol.reading import operation_of
@@ -180,7 +181,7 @@ class Reconciler:
 
     async def _read_page(self, since: str | None) -> tuple[Heard, str | None, bool]:
         asked_at, ticket = self._mirror.clock(), await self._mirror.ticket(self._issuer_id)
-        page = await self._asker.source.changes(since, limit=PAGE)
+        page = await insisted(lambda: self._asker.source.changes(since, limit=PAGE))
         observed, sightings = [], []
         now = self._mirror.clock()
         for element in page.elements:
