@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from cardtrail.issuer.ask import Asker, Heard
+from cardtrail.issuer.ask import Asker
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.expect import Expected, expect
 from cardtrail.issuer.lease import held
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.reconcile import Reconciler
+from cardtrail.issuer.round import Heard
 from cardtrail.issuer.standing import FOLDED, Observed
 from cardtrail.protocol.reading import operation_of
 from tests.events import event

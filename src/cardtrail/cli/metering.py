@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from cardtrail.errors import CardtrailError
 from cardtrail.issuer import health
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
-from cardtrail.issuer.ask import Heard
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.round import Heard
 
 SECOND = 1_000_000
 LOOK_SECONDS = 15.0

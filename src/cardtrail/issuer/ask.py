@@ -10,12 +10,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from cardtrail.errors import RemoteError, RemoteForbidden, RemoteUnauthorized
 from cardtrail.issuer.answers import Page
 from cardtrail.issuer.mirror import AsyncMirror
-from cardtrail.issuer.round import Round, Wanted
+from cardtrail.issuer.round import Heard, Round, Wanted
 from cardtrail.issuer.standing import CHANGING, Outcome
 from cardtrail.issuer.take import Asked, Batch, Confirmed
 from cardtrail.protocol.reading import Envelope
@@ -42,19 +40,6 @@ class Source(Protocol):
     async def changes(self, since: str | None = None, *, limit: int = 1_000, wait: int = 0) -> Page:
         """Return a page of the changes feed. Raises RemoteCursorExpired or RemoteError."""
         ...
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """What asking for some cards came to. `changed` are cards of which the mirror had been wrong."""
-
-    calls: int = 0
-    asked: int = 0
-    unknown: int = 0
-    failed: int = 0
-    changed: int = 0
-
-    def __add__(self, other: "Heard") -> "Heard":
-        return Heard(*(getattr(self, name) + getattr(other, name) for name in Heard.__struct_fields__))
 
 
 async def insisted(call: Callable[[], Awaitable[T]]) -> T:

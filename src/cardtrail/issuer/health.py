@@ -3,6 +3,7 @@
 import msgspec
 
 from cardtrail.db import Transaction
+from cardtrail.issuer.passes import KINDS
 from cardtrail.issuer.silence import HOUR, WEEK, WEEKS, Silence, silence_of
 
 LATE_HOOK = 3_600_000_000
@@ -53,7 +54,7 @@ def read(tx: Transaction, issuer_id: str, now: int, limit: int = 0) -> Health:
         pulled_at=row[2] if row else None,
         doubtful=doubtful[0] if doubtful else 0,
         answers={answer: count for answer, count in tx.all("count_answers", issuer_id=issuer_id) if answer},
-        pass_open=tx.one("open_pass", issuer_id=issuer_id) is not None,
+        pass_open=any(tx.one("open_pass", issuer_id=issuer_id, kind=kind) for kind in KINDS),
         hooks=[
             Hooked(name, max(0, (newest[0] if newest and newest[0] else 0) - number), told_at)
             for name, number, told_at in tx.all("list_hooks", issuer_id=issuer_id)

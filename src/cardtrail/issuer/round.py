@@ -40,6 +40,19 @@ class Wanted(NamedTuple):
     knowledge: bytes = b""
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """What asking for some cards came to. `changed` are cards of which the mirror had been wrong."""
+
+    calls: int = 0
+    asked: int = 0
+    unknown: int = 0
+    failed: int = 0
+    changed: int = 0
+
+    def __add__(self, other: "Heard") -> "Heard":
+        return Heard(*(getattr(self, name) + getattr(other, name) for name in Heard.__struct_fields__))
+
+
 class Round:
     """The answers of one list of cards."""
 
