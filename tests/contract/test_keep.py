@@ -369,6 +369,23 @@ def test_a_feed_that_is_gone_is_found_out_and_cards_are_asked_for_instead(site: 
     assert set(site.platform.asked) == {"card-00000"}
 
 
+def test_an_answer_does_not_stand_for_a_card_of_which_the_feed_told_since(site: Site) -> None:
+    """Regression: a page of the feed left the digest of the last answer, which was then confirmed unread."""
+
+    async def run() -> None:
+        await site.expect(1)
+        site.platform.cards["card-00000"] = picture("card-00000", reason="ON_HOLD: x")
+        await site.sweep()
+        assert site.rows("SELECT count(*) FROM card WHERE digest IS NOT NULL") == [(1,)]
+        site.platform.pages = [page(picture("card-00000", "CARD_PROD_ONGOING"), cursor="1")]
+        await site.pull()
+        assert site.rows("SELECT stage FROM operation") == [("CARD_PROD_ONGOING",)]
+        await site.sweep()  # restored: it says what it said first
+
+    asyncio.run(run())
+    assert site.rows("SELECT stage FROM operation") == [("CARD_PROD_READY",)]
+
+
 # ── for ever ──
 
 

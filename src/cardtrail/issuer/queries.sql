@@ -312,6 +312,11 @@ SELECT min(seen_at) FROM card WHERE issuer_id = :issuer_id AND state IN ('expect
 -- How many open cards are doubtful.
 SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 1;
 
+-- name: count_looks
+-- How many cards wait for their last look, which is due.
+SELECT count(*) FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 5 AND due_at <= :now;
+
 -- name: count_sightings
 -- How many sightings an issuer has.
 SELECT count(*) FROM sighting WHERE issuer_id = :issuer_id;
