@@ -35,9 +35,7 @@ class Metering:
         self._silence = _gauge(self.registry, "silence_seconds", "Seconds since the last message or heartbeat.")
         self._rings = _gauge(self.registry, "silent", "1 while nothing was heard for longer than usual.")
         self._doubtful = _gauge(self.registry, "doubtful_cards", "Open cards of which the mirror is not sure.")
-        self._looks = _gauge(
-            self.registry, "last_looks_waiting", "Ended cards whose last look is due and waits."
-        )
+        self._looks = _gauge(self.registry, "last_looks_waiting", "Ended cards whose last look is due and waits.")
         self._failed = _gauge(
             self.registry, "unanswered_cards", "Open cards that were not answered when asked for last."
         )
