@@ -1,6 +1,6 @@
 """A mirror that is kept right, and the platform that it asks, at a time that moves only when a test says so."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -55,7 +55,7 @@ class Platform:
         self.refusing: dict[str, int] = {}
         """How often each card, or `batch`, or `feed`, is refused yet, whatever the token; `all` is for every card."""
 
-        self.meanwhile: Callable[[], object] = lambda: None
+        self.meanwhile: Callable[[], Awaitable[None] | None] = lambda: None
         """What happens while a card is asked for."""
 
     def refuse(self, *names: str) -> None:
@@ -71,7 +71,8 @@ class Platform:
 
     async def ask(self, card_id: str) -> bytes | None:
         self.asked.append(card_id)
-        self.meanwhile()
+        if (happening := self.meanwhile()) is not None:
+            await happening
         self.refuse(card_id, "all")
         if self.down:
             raise RemoteError("no answer", status=503)

@@ -10,6 +10,8 @@ from cardtrail.errors import InputError, RemoteError, RemoteUnauthorized
 from cardtrail.issuer import keep
 from cardtrail.issuer.ask import WORKERS, Asker
 from cardtrail.issuer.budget import Limits, Usage, bound_of
+from cardtrail.issuer.due import Why
+from cardtrail.issuer.expect import Expected, expect
 from cardtrail.issuer.keep import Keeper
 from cardtrail.issuer.lease import held
 from cardtrail.issuer.ration import DayOver
@@ -160,6 +162,30 @@ def test_one_pass_keeps_to_the_days_calls_too_and_goes_on_the_next_day_where_it_
 
     asyncio.run(run())
     assert len(set(site.platform.asked)) == len(site.platform.asked) == 100
+
+
+def test_a_card_that_is_ordered_again_while_it_is_asked_for_is_not_settled(site: Site) -> None:
+    """Regression: the same answer as before settled the card, and nobody asked for the new order."""
+    ended = picture("card-00000", "CARD_PROD_CANCELED", status="FAILED")
+
+    async def hear() -> None:
+        await site.hear(ended)
+
+    async def order_again() -> None:
+        await expect(site.mirror, ISSUER, [Expected("card-00000", site.now)])
+
+    async def run() -> None:
+        await site.expect(1)
+        site.platform.cards["card-00000"] = ended
+        site.platform.meanwhile = hear  # so this answer is no last look
+        await site.sweep()
+        assert site.rows("SELECT state, digest IS NULL FROM card") == [("open", False)]
+        site.now += 2 * DAY
+        site.platform.meanwhile = order_again
+        await site.sweep()
+
+    asyncio.run(run())
+    assert site.rows("SELECT state, priority FROM card") == [("open", Why.UNHEARD)]
 
 
 # ── tokens that are refused ──
