@@ -1,112 +1,24 @@
 """Keeping a mirror right: what is asked for next, within which budget, and when the feed is read. Both engines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 
-from cardtrail.db import Row
-from cardtrail.errors import InputError, NotOffered, RemoteCursorExpired, RemoteError
+from cardtrail.errors import InputError, RemoteError, RemoteUnauthorized
 from cardtrail.issuer import keep
-from cardtrail.issuer.answers import Features, Page
-from cardtrail.issuer.ask import Asker, Heard
+from cardtrail.issuer.ask import WORKERS, Asker
 from cardtrail.issuer.budget import Limits, Usage, bound_of
+from cardtrail.issuer.due import Why
 from cardtrail.issuer.expect import Expected, expect
-from cardtrail.issuer.keep import Keeper, Pace
+from cardtrail.issuer.keep import Keeper
 from cardtrail.issuer.lease import held
-from cardtrail.issuer.mirror import AsyncMirror
-from cardtrail.issuer.ration import DayOver, Ration
-from cardtrail.issuer.reconcile import Reconciler
-from cardtrail.issuer.standing import Observed
-from cardtrail.protocol.reading import Envelope, operation_of
-from tests.desk import execute
-
-ISSUER = "BANK000001"
-SECOND = 1_000_000
-HOUR = 3_600 * SECOND
-DAY = 24 * HOUR
-START = 1_793_491_200 * SECOND
-"""2026-11-01T00:00:00Z, a Sunday."""
-
-
-def picture(card_id: str, stage: str = "CARD_PROD_READY", **members: object) -> bytes:
-    return msgspec.json.encode(
-        {
-            "operationId": f"op-{card_id}", "operation": "PRODUCE", "status": "PENDING",
-            "startTime": "2026-11-01T00:00:00.000Z", "cardId": card_id, "details": {"status": stage},
-        } | members
-    )  # fmt: skip
-
-
-class Platform:
-    """What a server says; it has a feed where `pages` has something, and counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.cards: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        self.pages: list[Page] | None = None
-        self.since: list[str | None] = []
-        self.batch = False
-        self.down = False
-
-    async def features(self, *, again: bool = False) -> Features:
-        del again
-        return Features(feed=self.pages is not None, batch=self.batch)
-
-    async def ask(self, card_id: str) -> bytes | None:
-        self.asked.append(card_id)
-        if self.down:
-            raise RemoteError("no answer", status=503)
-        element = self.cards.get(card_id)
-        return None if element is None else b'{"operations":[%b]}' % element
-
-    async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
-        if not self.batch:
-            raise NotOffered("no batch")
-        self.asked.append(f"{len(card_ids)} at once")
-        return Envelope([msgspec.Raw(self.cards[each]) for each in card_ids if each in self.cards])
-
-    async def changes(self, since: str | None = None, *, limit: int = 1_000, wait: int = 0) -> Page:
-        del limit, wait
-        self.since.append(since)
-        if self.pages is None:
-            raise NotOffered("no feed")
-        if since == "expired":
-            raise RemoteCursorExpired("restored", status=410)
-        return self.pages.pop(0) if self.pages else Page([], since or "end", more=False)
-
-
-class Site:
-    """A mirror, a platform and a keeper, at a time that moves only when it is told to."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.now = START
-        self.mirror = AsyncMirror.open(url)
-        self.mirror.clock = lambda: self.now
-        self.platform = Platform()
-        self.done: list[Heard] = []
-
-    def keeper(self, per_second: float = 100.0, per_day: int = 1_000_000, pull_seconds: float = 30.0) -> Keeper:
-        pace = Pace(limits=Limits(per_second=per_second, per_day=per_day), pull_seconds=pull_seconds)
-        return Keeper(ISSUER, self.platform, self.mirror, pace, self.done.append)
-
-    @asynccontextmanager
-    async def leased(self) -> AsyncIterator[int]:
-        async with held(self.mirror.db, ISSUER) as fence:
-            yield fence
-
-    async def expect(self, count: int) -> None:
-        await expect(self.mirror, ISSUER, [Expected(f"card-{number:05d}") for number in range(count)])
-
-    async def hear(self, *elements: bytes, mark: str | None = None) -> None:
-        observed = [Observed(operation_of(each), "notification", self.now) for each in elements]
-        await self.mirror.take(ISSUER, observed, mark=mark, sightings=[])
-
-    def rows(self, text: str) -> list[Row]:
-        return execute(self.url, text)
+from cardtrail.issuer.ration import DayOver
+from cardtrail.issuer.reconcile import AHEAD, Reconciler
+from cardtrail.issuer.round import OUTAGE, Heard
+from cardtrail.protocol.reading import operation_of
+from tests.keeping import DAY, HOUR, ISSUER, SECOND, START, Site, page, picture
 
 
 @pytest.fixture
@@ -239,29 +151,138 @@ def test_an_outage_stops_the_round_and_what_was_not_answered_is_asked_for_again(
 
 
 def test_one_pass_keeps_to_the_days_calls_too_and_goes_on_the_next_day_where_it_ended(site: Site) -> None:
-    async def sweep() -> Heard:
-        async with site.leased() as fence:
-            asker = Asker(ISSUER, site.platform, site.mirror, fence, many=False)
-            return await Reconciler(asker, ration=Ration(site.mirror, ISSUER, 40)).sweep()
-
     async def run() -> None:
         await site.expect(100)
         for spent in (40, 40, 80, 80):
             with pytest.raises(DayOver, match="40 calls of this day"):
-                await sweep()
+                await site.sweep(per_day=40)
             assert len(site.platform.asked) == spent
             site.now += DAY // 2
-        assert (await sweep()).asked == 100
+        assert (await site.sweep(per_day=40)).asked == 100
 
     asyncio.run(run())
     assert len(set(site.platform.asked)) == len(site.platform.asked) == 100
 
 
+def test_a_card_that_is_ordered_again_while_it_is_asked_for_is_not_settled(site: Site) -> None:
+    """Regression: the same answer as before settled the card, and nobody asked for the new order."""
+    ended = picture("card-00000", "CARD_PROD_CANCELED", status="FAILED")
+
+    async def hear() -> None:
+        await site.hear(ended)
+
+    async def order_again() -> None:
+        await expect(site.mirror, ISSUER, [Expected("card-00000", site.now)])
+
+    async def run() -> None:
+        await site.expect(1)
+        site.platform.cards["card-00000"] = ended
+        site.platform.meanwhile = hear  # so this answer is no last look
+        await site.sweep()
+        assert site.rows("SELECT state, digest IS NULL FROM card") == [("open", False)]
+        site.now += 2 * DAY
+        site.platform.meanwhile = order_again
+        await site.sweep()
+
+    asyncio.run(run())
+    assert site.rows("SELECT state, priority FROM card") == [("open", Why.UNHEARD)]
+
+
+# ── tokens that are refused ──
+
+
+def test_a_question_that_is_refused_has_a_second_turn_and_costs_nothing(site: Site) -> None:
+    """Regression: one token refused twice in a row ended a whole pass."""
+    site.platform.refusing = {"card-00007": 1}
+
+    async def run() -> Heard:
+        await site.expect(100)
+        return await site.sweep()
+
+    heard = asyncio.run(run())
+    assert (heard.calls, heard.asked, heard.failed, heard.unknown) == (101, 100, 0, 100)
+
+
+def test_a_question_that_is_always_refused_is_given_up_and_asked_for_later(site: Site) -> None:
+    refused = [f"card-{number:05d}" for number in range(0, 100, 7)]
+    site.platform.refusing = dict.fromkeys(refused, 1_000)
+
+    async def run() -> Heard:
+        await site.expect(100)
+        heard = await site.sweep()
+        assert site.rows("SELECT card_id, asks FROM card WHERE answer = 'failed' ORDER BY card_id") == [
+            (card_id, 1) for card_id in refused
+        ]
+        site.platform.refusing = {}
+        site.now += HOUR
+        async with site.leased() as fence:
+            await site.keeper().run_once(fence)
+        return heard
+
+    heard = asyncio.run(run())
+    assert (heard.asked, heard.failed, heard.unknown) == (100, 15, 85)
+    assert site.rows("SELECT count(*) FROM card WHERE answer = 'unknown'") == [(100,)]
+
+
+@pytest.mark.parametrize("cards", [1, 2, 1_000])
+def test_who_is_locked_out_hears_it_soon_and_the_pass_can_be_gone_on_with(site: Site, cards: int) -> None:
+    site.platform.refusing = {"all": 100_000}
+
+    async def run() -> int:
+        await site.expect(cards)
+        with pytest.raises(RemoteUnauthorized, match="HTTP 401"):
+            await site.sweep()
+        calls = len(site.platform.asked)
+        assert site.rows("SELECT count(*) FROM card WHERE answer <> '' OR asked_no > 0") == [(0,)]
+        site.platform.refusing = {}
+        assert (await site.sweep()).asked == cards
+        return calls
+
+    assert asyncio.run(run()) <= AHEAD * (WORKERS + OUTAGE)
+
+
+def test_who_is_locked_out_in_the_middle_of_a_pass_keeps_what_was_answered(site: Site) -> None:
+    async def run() -> None:
+        await site.expect(200)
+        site.platform.cards = {f"card-{number:05d}": picture(f"card-{number:05d}") for number in range(200)}
+        site.platform.refusing = {f"card-{number:05d}": 9 for number in range(50, 200)}
+        with pytest.raises(RemoteUnauthorized):
+            await site.sweep()
+
+    asyncio.run(run())
+    assert site.rows("SELECT count(*) FROM operation") == [(50,)]
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_a_batch_that_is_refused_is_asked_for_once_more(site: Site, refused: int) -> None:
+    site.platform.batch = True
+    site.platform.refusing = {"batch": refused}
+
+    async def run() -> None:
+        await site.expect(3)
+        if refused == 1:
+            assert (await site.sweep()).unknown == 3
+        else:
+            with pytest.raises(RemoteUnauthorized):
+                await site.sweep()
+
+    asyncio.run(run())
+    assert site.platform.asked == ["3 at once"] * 2
+
+
+def test_a_page_of_the_feed_that_is_refused_is_asked_for_once_more(site: Site) -> None:
+    site.platform.pages = [page(picture("a"), cursor="1")]
+    site.platform.refusing = {"feed": 1}
+
+    async def run() -> None:
+        async with site.leased() as fence:
+            await site.keeper().run_once(fence)
+
+    asyncio.run(run())
+    assert site.rows("SELECT card_id FROM operation") == [("a",)]
+
+
 # ── with a feed ──
-
-
-def page(*elements: bytes, cursor: str, more: bool = False) -> Page:
-    return Page([msgspec.Raw(each) for each in elements], cursor, more)
 
 
 def test_the_feed_is_read_to_its_end_and_on_from_there(site: Site) -> None:
@@ -335,6 +356,27 @@ def test_a_bad_element_of_the_feed_costs_only_itself(site: Site) -> None:
         operation_of(b'{"cardId":7}')
 
 
+def test_a_page_of_the_feed_ends_what_the_digest_of_an_earlier_answer_stood_for(site: Site) -> None:
+    """Regression: after a page had told another picture, the answer of before it was taken for a repetition, unread."""
+    before, between = picture("a", "CARD_PROD_ONGOING"), picture("a", "CARD_PROD_EXCEPTION")
+
+    async def run() -> None:
+        await site.expect(1)
+        await site.hear(picture("a"))
+        site.platform.cards["a"] = before
+        async with site.leased() as fence:
+            work = Reconciler(Asker(ISSUER, site.platform, site.mirror, fence, many=False))
+            await work.sweep()
+            assert site.rows("SELECT count(*) FROM card WHERE card_id = 'a' AND digest IS NOT NULL") == [(1,)]
+            site.platform.pages = [page(between, cursor="1")]
+            await work.pull()
+            assert site.rows("SELECT stage FROM operation") == [("CARD_PROD_EXCEPTION",)]
+            await work.sweep()
+
+    asyncio.run(run())
+    assert site.rows("SELECT stage, doubtful FROM operation") == [("CARD_PROD_ONGOING", 0)]
+
+
 def test_a_feed_that_is_gone_is_found_out_and_cards_are_asked_for_instead(site: Site) -> None:
     site.platform.pages = []
 
@@ -351,6 +393,23 @@ def test_a_feed_that_is_gone_is_found_out_and_cards_are_asked_for_instead(site: 
     asyncio.run(run())
     assert site.platform.asked
     assert set(site.platform.asked) == {"card-00000"}
+
+
+def test_an_answer_does_not_stand_for_a_card_of_which_the_feed_told_since(site: Site) -> None:
+    """Regression: a page of the feed left the digest of the last answer, which was then confirmed unread."""
+
+    async def run() -> None:
+        await site.expect(1)
+        site.platform.cards["card-00000"] = picture("card-00000", reason="ON_HOLD: x")
+        await site.sweep()
+        assert site.rows("SELECT count(*) FROM card WHERE digest IS NOT NULL") == [(1,)]
+        site.platform.pages = [page(picture("card-00000", "CARD_PROD_ONGOING"), cursor="1")]
+        await site.pull()
+        assert site.rows("SELECT stage FROM operation") == [("CARD_PROD_ONGOING",)]
+        await site.sweep()  # restored: it says what it said first
+
+    asyncio.run(run())
+    assert site.rows("SELECT stage FROM operation") == [("CARD_PROD_READY",)]
 
 
 # ── for ever ──

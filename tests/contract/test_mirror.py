@@ -256,6 +256,15 @@ def test_a_change_that_happened_ahead_of_our_clock_was_missed_since_the_mirror_w
     assert bank.rows("SELECT wrong_since FROM change ORDER BY number") == [(None,), (START,)]
 
 
+def test_a_card_that_was_never_heard_of_was_missed_since_the_feed_was_last_read_to_its_end(bank: Bank) -> None:
+    """Where the platform's clock is ahead, it looked as if it had been missed for no time."""
+    bank.mirror.put(ISSUER, Batch(now=START, cursor="c1", pulled_at=START))
+    bank.clock.now += HOUR
+    told = Observed(order("CARD_PROD_READY", startTime="2030-01-01T00:00:00.000Z"), "answer", bank.clock.now)
+    bank.mirror.put(ISSUER, Batch(now=bank.clock.now, observed=[told], cursor="c2", pulled_at=bank.clock.now))
+    assert bank.rows("SELECT wrong_since FROM change") == [(START,)]
+
+
 def test_the_log_is_numbered_in_the_order_of_commits_and_never_twice(bank: Bank) -> None:
     for stage in ("DATA_PREPARED", "CARD_PROD_READY", "CARD_PROD_ONGOING"):
         bank.hear(*(order(stage, card_id=f"card-{number}") for number in range(5)))

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from cardtrail.issuer.ask import Asker, Heard
+from cardtrail.issuer.ask import Asker
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.expect import Expected, expect
 from cardtrail.issuer.lease import held
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.reconcile import Reconciler
+from cardtrail.issuer.round import Heard
 from cardtrail.issuer.standing import FOLDED, Observed
 from cardtrail.protocol.reading import operation_of
 from tests.events import event
@@ -124,6 +125,26 @@ def check_strict(strict: OnThread, url: str, troubles: dict[str, Any]) -> None:
     for name in troubles:
         if name.endswith("_every"):
             assert counts[name.removesuffix("_every")] > 0, name
+
+
+def test_a_pass_goes_on_whatever_tokens_end_and_what_it_gave_up_is_in_the_next(
+    strict: OnThread, tmp_path: Path
+) -> None:
+    """Regression: a token that ended, and the one that replaced it, too, ended the pass."""
+    strict.strict.world.advance(CARDS * 4)
+
+    async def play(mirror: AsyncMirror) -> None:
+        await expect(mirror, ISSUER, [Expected(card_id) for card_id in strict.truth()])
+        strict.troubles(revoked_every=30)
+        heard = await sweep(mirror, strict)
+        assert heard.asked == CARDS
+        strict.troubles(revoked_every=0)
+        assert (await sweep(mirror, strict)).failed == 0
+        for card_id, newest in strict.truth().items():
+            assert (await says(mirror, card_id))[:1] == ([] if newest is None else [newest])
+
+    run(f"sqlite:///{tmp_path}/mirror.db", play)
+    assert strict.counts()["calls"]["revoked"] > CARDS // 50
 
 
 # ── our own platform ──

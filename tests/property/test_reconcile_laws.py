@@ -23,7 +23,8 @@ from cardtrail.issuer.ask import Asker
 from cardtrail.issuer.expect import Expected, expect
 from cardtrail.issuer.lease import acquire
 from cardtrail.issuer.mirror import AsyncMirror
-from cardtrail.issuer.reconcile import RESUME_WITHIN, Reconciler
+from cardtrail.issuer.passes import RESUME_WITHIN
+from cardtrail.issuer.reconcile import Reconciler
 from cardtrail.issuer.standing import Observed
 from cardtrail.issuer.store import open_store
 from cardtrail.protocol.reading import Envelope, operation_of

@@ -142,7 +142,9 @@ def health_(*, json: Flag = False, silence_hours: float | None = None, **given: 
     if json:
         print_json({"troubles": troubles, "health": found})
     else:
-        print_all(*(troubles or ["well"]), f"last heard {when(found.silence.since) or 'never'}: {found.silence.why}")
+        waiting = f"doubtful {found.doubtful:,}, last looks that wait {found.looks:,}"
+        heard = f"last heard {when(found.silence.since) or 'never'}: {found.silence.why}"
+        print_all(*(troubles or ["well"]), waiting, heard)
     if troubles:
         sys.exit(1)
 

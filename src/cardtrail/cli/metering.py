@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from cardtrail.errors import CardtrailError
 from cardtrail.issuer import health
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
-from cardtrail.issuer.ask import Heard
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.round import Heard
 
 SECOND = 1_000_000
 LOOK_SECONDS = 15.0
@@ -35,6 +35,7 @@ class Metering:
         self._silence = _gauge(self.registry, "silence_seconds", "Seconds since the last message or heartbeat.")
         self._rings = _gauge(self.registry, "silent", "1 while nothing was heard for longer than usual.")
         self._doubtful = _gauge(self.registry, "doubtful_cards", "Open cards of which the mirror is not sure.")
+        self._looks = _gauge(self.registry, "last_looks_waiting", "Ended cards whose last look is due and waits.")
         self._failed = _gauge(
             self.registry, "unanswered_cards", "Open cards that were not answered when asked for last."
         )
@@ -93,6 +94,7 @@ class Metering:
         self._silence.set(found.silence.seconds)
         self._rings.set(found.silence.rings)
         self._doubtful.set(found.doubtful)
+        self._looks.set(found.looks)
         self._failed.set(found.answers.get("failed", 0))
         for hook in found.hooks:
             self._behind.labels(hook.name).set(hook.behind)

@@ -15,13 +15,14 @@ from cardtrail.cli.options import signature_of
 from cardtrail.cli.show import print_json
 from cardtrail.errors import CardtrailError
 from cardtrail.issuer.answers import Features
-from cardtrail.issuer.ask import Asker, Heard
+from cardtrail.issuer.ask import Asker
 from cardtrail.issuer.keep import FullSource
 from cardtrail.issuer.learn import learn
 from cardtrail.issuer.lease import held
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.ration import Ration
 from cardtrail.issuer.reconcile import Reconciler
+from cardtrail.issuer.round import Heard
 from cardtrail.issuer.settings import Settings, described, settings_of
 from cardtrail.logs import configure
 
@@ -33,12 +34,14 @@ def reconcile(*, again: Flag = False, json: Flag = False, **given: Any) -> None:
     """Compare the mirror with the platform once, and repair what is wrong.
 
     Where the platform has a feed of changes, that is read from where it was left; elsewhere every open card is asked
-    for. A pass that was interrupted is gone on with. Exit code 1: some cards could not be compared.
+    for. A pass that was interrupted within the last hour is gone on with: then the mirror is as fresh as the beginning
+    of that pass. Exit code 1: some cards could not be compared.
 
     Parameters
     ----------
     again
-        Read the whole feed again, and ask for every card that is not in it.
+        Begin anew, whatever was done before: read the whole feed, and ask for every card that is not in it; without a
+        feed, ask for every open card.
     json
         Print JSON instead of text.
     """
@@ -78,9 +81,8 @@ async def _reconcile(settings: Settings, *, again: bool, as_json: bool) -> int:
 
 async def _pass(work: Reconciler, features: Features, *, again: bool) -> Heard:
     if not features.feed:
-        return await work.sweep()
-    read = await (work.read_anew() if again else work.pull())
-    return read + await work.ask_doubtful()
+        return await work.sweep(again=again)
+    return await work.pull(again=again) + await work.ask_doubtful()
 
 
 async def _left(mirror: AsyncMirror, issuer_id: str) -> int:

@@ -6,32 +6,24 @@ not even decoded.
 """
 
 import asyncio
-import logging
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import chain
+from typing import Protocol, TypeVar
 
-import msgspec
-
-from cardtrail.errors import InputError, RemoteError, RemoteForbidden, RemoteUnauthorized
+from cardtrail.errors import RemoteError, RemoteForbidden, RemoteUnauthorized
 from cardtrail.issuer.answers import Page
 from cardtrail.issuer.mirror import AsyncMirror
-from cardtrail.issuer.standing import CHANGING, Observed, Outcome
-from cardtrail.issuer.take import Asked, Batch, Confirmed, Sighting
-from cardtrail.protocol.reading import Envelope, envelope_of, operation_of
+from cardtrail.issuer.round import Heard, Round, Wanted
+from cardtrail.issuer.standing import CHANGING, Outcome
+from cardtrail.issuer.take import Asked, Batch, Confirmed
+from cardtrail.protocol.reading import Envelope
 
 MANY = 1_000
 """Most cards in one call where the server reads batches."""
 WORKERS = 32
 """Questions under way at once for one list of cards, where each card is a call of its own."""
-OUTAGE = 20
-"""So many calls in a row that fail are an outage: it is not for the remaining cards to find that out."""
 
-_log = logging.getLogger("cardtrail.issuer")
-
-
-class Outage(RemoteError):
-    """The server does not answer any more; what was learned until then is kept."""
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -50,101 +42,12 @@ class Source(Protocol):
         ...
 
 
-class Wanted(NamedTuple):
-    """A card to be asked for; the columns of its table tell what the others mean.
-
-    `digest` is of its last answer, None where that must be read again in any case.
-    """
-
-    card_id: str
-    asked_no: int = 0
-    digest: bytes | None = None
-    asks: int = 0
-    knowledge: bytes = b""
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """What asking for some cards came to. `changed` are cards of which the mirror had been wrong."""
-
-    calls: int = 0
-    asked: int = 0
-    unknown: int = 0
-    failed: int = 0
-    changed: int = 0
-
-    def __add__(self, other: "Heard") -> "Heard":
-        return Heard(*(getattr(self, name) + getattr(other, name) for name in Heard.__struct_fields__))
-
-
-class _Round:
-    """The answers of one list of cards."""
-
-    def __init__(self, ticket: int) -> None:
-        self.ticket = ticket
-        self.observed: list[Observed] = []
-        self.asked: dict[str, Asked] = {}
-        self.same: list[Wanted] = []
-        """Cards whose answer has the bytes of the last one."""
-        self.sightings: list[Sighting] = []
-        self.calls = 0
-        self.failures = 0
-        """Calls in a row that failed."""
-
-    def answer(self, wanted: Wanted, body: bytes | None, now: int) -> None:
-        """Keep the body of a card's answer."""
-        digest = self._news(wanted, body)
-        if digest is None or body is None:
-            return
-        try:
-            elements = envelope_of(body).elements
-        except InputError as error:
-            self.sightings.append(Sighting("answer", str(error), body))
-            self.asked[wanted.card_id] = Asked("failed")
-            return
-        self._understand(wanted, elements, digest, now)
-
-    def _news(self, wanted: Wanted, content: bytes | None) -> bytes | None:
-        """Return the digest of an answer that has to be read; keep one that needs not."""
-        self.failures = 0
-        if content is None:
-            self.asked[wanted.card_id] = Asked("unknown")
-            return None
-        digest = digest_of(content)
-        if digest != wanted.digest:
-            return digest
-        self.same.append(wanted)
-        return None
-
-    def _understand(self, wanted: Wanted, elements: Sequence[msgspec.Raw | bytes], digest: bytes, now: int) -> None:
-        found = self.take(elements, now)
-        known = any(each.operation.card_id == wanted.card_id for each in found)
-        self.asked[wanted.card_id] = Asked("found", digest) if known else Asked("failed")
-
-    def take(self, elements: Sequence[msgspec.Raw | bytes], now: int) -> list[Observed]:
-        """Keep the operations of an answer; what cannot be read of it is kept as a sighting."""
-        found = []
-        for element in elements:
-            try:
-                found.append(Observed(operation_of(element), "answer", now, self.ticket))
-            except InputError as error:
-                self.sightings.append(Sighting("element", str(error), bytes(element)))
-        self.observed += found
-        return found
-
-    def fail(self, wanted: Wanted, error: RemoteError) -> None:
-        """Keep that a card was not answered. Raises Outage where nothing seems to be any more."""
-        self.asked[wanted.card_id] = Asked("failed")
-        self.failures += 1
-        _log.warning("not answered: card %s: %s", wanted.card_id, error)
-        if self.failures >= OUTAGE:
-            # They count as not asked for, so that a pass which is gone on with asks for them again.
-            self.asked = {card_id: asked for card_id, asked in self.asked.items() if asked.answer != "failed"}
-            raise Outage(f"{self.failures} calls in a row have failed; the last: {error}", status=error.status)
-
-
-def digest_of(body: bytes) -> bytes:
-    """Return what tells two answers apart."""
-    return blake2b(body, digest_size=16).digest()
+async def insisted(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call, and once more where its token was refused, a new one included. Raises RemoteError."""
+    try:
+        return await call()
+    except RemoteUnauthorized:
+        return await call()
 
 
 class Asker:
@@ -165,7 +68,7 @@ class Asker:
         """
         if not cards:
             return Heard()
-        this = _Round(await self.mirror.ticket(self.issuer_id))
+        this = Round(await self.mirror.ticket(self.issuer_id))
         try:
             await (self._by_batch(this, cards) if self.many else self._one_by_one(this, cards))
         finally:
@@ -175,7 +78,7 @@ class Asker:
         asked = len(answers) + len(this.same)
         return Heard(this.calls, asked, answers.count("unknown"), answers.count("failed"), len(changed))
 
-    async def _one_by_one(self, this: _Round, cards: Sequence[Wanted]) -> None:
+    async def _one_by_one(self, this: Round, cards: Sequence[Wanted]) -> None:
         waiting = iter(cards)
         try:
             async with asyncio.TaskGroup() as workers:
@@ -183,28 +86,42 @@ class Asker:
                     workers.create_task(self._work(this, waiting))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
+        for wanted in chain(waiting, this.aside):  # one after the other, so that a token that ends costs one question
+            if error := await self._refusal(this, wanted):
+                this.give_up(wanted, error)
+        this.end()
 
-    async def _work(self, this: _Round, waiting: Iterator[Wanted]) -> None:
+    async def _work(self, this: Round, waiting: Iterator[Wanted]) -> None:
+        """Ask for cards until one is refused: so many questions at once are too many for tokens that end."""
         for wanted in waiting:
-            this.calls += 1
-            try:
-                body = await self.source.ask(wanted.card_id)
-            except (RemoteUnauthorized, RemoteForbidden):
-                raise
-            except RemoteError as error:
-                this.fail(wanted, error)
-            else:
-                this.answer(wanted, body, self.mirror.clock())
+            if error := await self._refusal(this, wanted):
+                this.put_aside(wanted, error)
+                return
 
-    async def _by_batch(self, this: _Round, cards: Sequence[Wanted]) -> None:
+    async def _refusal(self, this: Round, wanted: Wanted) -> RemoteUnauthorized | None:
+        """Ask for a card and keep its answer; return why it was refused, if it was. Raises RemoteForbidden, Outage."""
         this.calls += 1
-        page = await self.source.ask_many([wanted.card_id for wanted in cards])
+        try:
+            body = await self.source.ask(wanted.card_id)
+        except RemoteForbidden:
+            raise
+        except RemoteUnauthorized as error:
+            return error
+        except RemoteError as error:
+            this.fail(wanted, error)
+        else:
+            this.answer(wanted, body, self.mirror.clock())
+        return None
+
+    async def _by_batch(self, this: Round, cards: Sequence[Wanted]) -> None:
+        this.calls += 1
+        page = await insisted(lambda: self.source.ask_many([wanted.card_id for wanted in cards]))
         known = {each.operation.card_id for each in this.take(page.elements, self.mirror.clock())}
         # Where something could not be read, a card that is missing may be just that one.
         missing = "failed" if this.sightings else "unknown"
         this.asked |= {each.card_id: Asked("found" if each.card_id in known else missing) for each in cards}
 
-    async def _keep(self, this: _Round) -> list[Outcome]:
+    async def _keep(self, this: Round) -> list[Outcome]:
         if not this.asked and not this.same:
             return []
         now, again = self.mirror.clock(), self.mirror.schedule.again

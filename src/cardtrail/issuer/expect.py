@@ -60,6 +60,7 @@ def _expecting(issuer_id: str, chunk: Sequence[Expected], schedule: Schedule, no
             card = cards.setdefault(card_id, Card(card_id=card_id, known_at=now, seen_at=now))
             if each.ordered_at is not None:  # else any order of the card is the expected one
                 card.expected_at, card.asks = each.ordered_at, 0
+                card.digest = None  # a question under way was asked before that, and plans nothing
                 card.answer = "failed" if card.answer == "failed" else ""  # a failed question is no look at anything
             schedule.set(card, orders.get(card_id, ()), now)
         tx.each("put_cards", card_rows(issuer_id, [cards[card_id] for _, card_id in pairs]))

@@ -17,13 +17,14 @@ import msgspec
 from cardtrail.errors import CardtrailError, NotOffered
 from cardtrail.issuer import learn
 from cardtrail.issuer.answers import Features
-from cardtrail.issuer.ask import MANY, Asker, Heard, Source, Wanted
+from cardtrail.issuer.ask import MANY, Asker, Source
 from cardtrail.issuer.budget import MOST, SWEEP_AFTER, Budget, Limits, Usage, bound_of
 from cardtrail.issuer.due import Why
 from cardtrail.issuer.lease import LeaseLost, LeaseTaken, held
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.ration import put_usage, usage_of
 from cardtrail.issuer.reconcile import Reconciler
+from cardtrail.issuer.round import Heard, Wanted
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND

@@ -196,9 +196,9 @@ ORDER BY card_id LIMIT :most;
 -- ── passes ──
 
 -- name: open_pass
--- The pass that has not ended.
+-- The pass of a kind that has not ended.
 SELECT start_no, kind, began_at, until, calls, asked, unknown, failed, repaired FROM pass
-WHERE issuer_id = :issuer_id AND ended_at IS NULL ORDER BY start_no DESC LIMIT 1;
+WHERE issuer_id = :issuer_id AND kind = :kind AND ended_at IS NULL ORDER BY start_no DESC LIMIT 1;
 
 -- name: begin_pass
 -- Begin a pass.
@@ -212,8 +212,8 @@ UPDATE pass SET calls = calls + :calls, asked = asked + :asked, unknown = unknow
 WHERE issuer_id = :issuer_id AND start_no = :start_no;
 
 -- name: end_pass
--- A pass has ended.
-UPDATE pass SET ended_at = :ended_at WHERE issuer_id = :issuer_id AND ended_at IS NULL;
+-- The pass of a kind has ended.
+UPDATE pass SET ended_at = :ended_at WHERE issuer_id = :issuer_id AND kind = :kind AND ended_at IS NULL;
 
 -- name: list_passes
 -- Passes that began since a time, newest first.
@@ -311,6 +311,11 @@ SELECT min(seen_at) FROM card WHERE issuer_id = :issuer_id AND state IN ('expect
 -- name: count_doubtful
 -- How many open cards are doubtful.
 SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 1;
+
+-- name: count_looks
+-- How many cards wait for their last look, which is due.
+SELECT count(*) FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 5 AND due_at <= :now;
 
 -- name: count_sightings
 -- How many sightings an issuer has.

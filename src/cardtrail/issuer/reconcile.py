@@ -2,23 +2,22 @@
 
 Where the platform has a changes feed, `pull` reads on from the cursor; a cursor that has expired leads to a full pass:
 the feed is read anew, and every card that was not in it is asked for by itself. Where there is no feed, `sweep` asks
-for every open card once. A pass that was killed is gone on with: what it has asked for is in the mirror.
+for every open card once. A pass that was killed is gone on with: what it has asked for is in the mirror, and as fresh
+as that.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from math import ceil
 
-import msgspec
-
-from cardtrail.db import Transaction
 from cardtrail.errors import CursorExpired, InputError
-from cardtrail.issuer.ask import MANY, Asker, Heard, Wanted
+from cardtrail.issuer.ask import MANY, Asker, insisted
 from cardtrail.issuer.due import Why
-from cardtrail.issuer.lease import check_fence
+from cardtrail.issuer.passes import RATIONED, Pass, Passes
 from cardtrail.issuer.ration import DayOver, Ration
+from cardtrail.issuer.round import Heard, Wanted
 from cardtrail.issuer.standing import CHANGING, Observed
-from cardtrail.issuer.take import Batch, Sighting, locked
+from cardtrail.issuer.take import Batch, Sighting
 from cardtrail.protocol.reading import operation_of
 
 PAGE = 1_000
@@ -29,24 +28,11 @@ AHEAD = 2
 """Lists of cards under way at once, so that nobody waits for the slowest answer of one."""
 MAX_PAGES = 1_000_000
 """Most pages of one pull."""
-RESUME_WITHIN = 3_600_000_000
-"""A pass that did nothing for longer than this is not gone on with, µs: what it asked for may have changed since."""
-RATIONED = 36 * RESUME_WITHIN
-"""The same for a pass that the calls of a day were not enough for: it is gone on with on the next."""
 ROUNDS = 5
 """Most rounds of asking for cards that became doubtful while others were asked for."""
 
 Progress = Callable[[Heard, int], None]
 """Told of what was done, and of how many cards or operations that was."""
-
-
-class Pass(msgspec.Struct, frozen=True):
-    """A pass: which cards it is about, and what it has done. `start_no` is the mirror's count when it began."""
-
-    start_no: int
-    kind: str
-    began_at: int
-    done: Heard = Heard()
 
 
 def silent(_heard: Heard, _count: int) -> None:
@@ -63,23 +49,26 @@ class Reconciler:
         self._issuer_id = asker.issuer_id
         self._mirror = asker.mirror
         self._progress = progress
+        self._passes = Passes(asker.mirror, asker.issuer_id, asker.fence)
 
     # ── without a feed ──
 
-    async def sweep(self) -> Heard:
-        """Ask for every open card once, or go on with a pass that has not ended; return what that came to in all.
+    async def sweep(self, *, again: bool = False) -> Heard:
+        """Ask for every open card once, or go on with a pass that rests; return what that came to in all.
 
+        What a pass has asked for before it rested is as fresh as that; `again` begins one anew.
         Raises RemoteUnauthorized, RemoteForbidden, Outage, DayOver, LeaseLost or StoreUnavailable.
         """
-        this = await self._begin("sweep")
+        this = await self._passes.begin("sweep", again=again)
         done = this.done + await self._ask_all(this, self._open_cards(this)) + await self.ask_doubtful(this)
-        await self._end()
+        await self._passes.end("sweep")
         return done
 
     async def ask_doubtful(self, this: Pass | None = None) -> Heard:
         """Ask for cards that notifications have made doubtful; raises as `sweep`."""
         done = Heard()
-        for _ in range(ROUNDS):
+        row = await self._mirror.db.read(lambda tx: tx.one("count_doubtful", issuer_id=self._issuer_id))
+        for _ in range(ROUNDS + (row[0] if row else 0) // CHUNK):
             cards = await self._rows("due_cards", priority=int(Why.DOUBTFUL), now=self._mirror.clock())
             if not cards:
                 break
@@ -99,17 +88,18 @@ class Reconciler:
             await _ended(under_way)
 
     async def _ask(self, this: Pass | None, cards: list[Wanted]) -> Heard:
-        try:
-            allowed = await self._allowed(len(cards))
-        except DayOver:
-            await self._add(this, Heard(), RATIONED)
-            raise
-        heard = await self._asker.ask(cards[:allowed])
-        await self._add(this, heard, RESUME_WITHIN if allowed == len(cards) else RATIONED)
-        self._progress(heard, heard.asked)
-        if allowed < len(cards):
-            await self._allowed(1)  # there is none, and whoever runs the pass is to hear it
-        return heard
+        done = Heard()
+        while cards:
+            try:
+                allowed = await self._allowed(len(cards))
+            except DayOver:
+                await self._passes.add(this, Heard(), RATIONED)
+                raise
+            heard = await self._asker.ask(cards[:allowed])
+            await self._passes.add(this, heard)
+            self._progress(heard, heard.asked)
+            done, cards = done + heard, cards[allowed:]
+        return done
 
     async def _allowed(self, cards: int) -> int:
         """Return how many cards may be asked for now. Raises DayOver for none."""
@@ -138,32 +128,33 @@ class Reconciler:
 
     # ── with a feed ──
 
-    async def pull(self) -> Heard:
-        """Read the feed from the cursor to its end; return what that came to. Where it expired, make a full pass.
+    async def pull(self, *, again: bool = False) -> Heard:
+        """Read the feed from the cursor to its end; return what that came to.
 
+        Where it expired, and where a full pass is not at its end, make a full pass; `again` begins one in any case.
         Raises RemoteError, LeaseLost or StoreUnavailable.
         """
-        if await self._open_pass("feed") is not None:
-            return await self.read_anew()
+        if again or await self._passes.is_owed("feed"):
+            return await self.read_anew(again=again)
         try:
             return await self._read_on()
         except CursorExpired:
             return await self.read_anew()
 
-    async def read_anew(self) -> Heard:
-        """Read the feed from its beginning, then ask for every card whose orders were not all in it."""
-        this = await self._open_pass("feed")
-        if this is None:
-            await self._forget_cursor()
-            this = await self._begin("feed")
+    async def read_anew(self, *, again: bool = False) -> Heard:
+        """Make a full pass: read the feed from its beginning, then ask for every card whose orders were not all in it.
+
+        A full pass that rests is gone on with; `again` begins one in any case.
+        """
+        this = await self._passes.begin("feed", again=again)
         done = this.done
         try:
             done += await self._read_on(this)
-        except CursorExpired:  # restored once more, while this pass rested
-            await self._forget_cursor()
+        except CursorExpired:  # restored once more while this pass rested: what it has read does not count
+            this = await self._passes.begin("feed", again=True)
             done += await self._read_on(this)
         done += await self._ask_all(this, self._unseen_cards(this))
-        await self._end()
+        await self._passes.end("feed")
         return done
 
     async def _read_on(self, this: Pass | None = None) -> Heard:
@@ -171,7 +162,7 @@ class Reconciler:
         cursor = await self._cursor()
         for _ in range(MAX_PAGES):
             heard, cursor, more = await self._read_page(cursor)
-            await self._add(this, heard)
+            await self._passes.add(this, heard)
             self._progress(heard, heard.asked)
             done += heard
             if not more:
@@ -180,7 +171,7 @@ class Reconciler:
 
     async def _read_page(self, since: str | None) -> tuple[Heard, str | None, bool]:
         asked_at, ticket = self._mirror.clock(), await self._mirror.ticket(self._issuer_id)
-        page = await self._asker.source.changes(since, limit=PAGE)
+        page = await insisted(lambda: self._asker.source.changes(since, limit=PAGE))
         observed, sightings = [], []
         now = self._mirror.clock()
         for element in page.elements:
@@ -199,66 +190,6 @@ class Reconciler:
     async def _cursor(self) -> str | None:
         row = await self._mirror.db.read(lambda tx: tx.one("find_issuer", issuer_id=self._issuer_id))
         return None if row is None else row[1]
-
-    async def _forget_cursor(self) -> None:
-        await self._write(lambda tx: tx.run("forget_cursor", issuer_id=self._issuer_id))
-
-    # ── passes ──
-
-    async def _open_pass(self, kind: str) -> Pass | None:
-        now = self._mirror.clock()
-        return await self._mirror.db.read(lambda tx: _open_pass(tx, self._issuer_id, kind, now))
-
-    async def _begin(self, kind: str) -> Pass:
-        """Go on with the pass of this kind that has not ended, or begin one."""
-        now = self._mirror.clock()
-
-        def work(tx: Transaction) -> Pass:
-            number = locked(tx, self._issuer_id)
-            check_fence(tx, self._issuer_id, self._asker.fence)
-            this = _open_pass(tx, self._issuer_id, kind, now)
-            if this is not None:
-                return this
-            start = number + 1  # so that what was asked for in the pass before is not taken for asked in this one
-            tx.run("end_pass", issuer_id=self._issuer_id, ended_at=now)
-            tx.run("set_number", issuer_id=self._issuer_id, number=start)
-            tx.run(
-                "begin_pass",
-                issuer_id=self._issuer_id,
-                start_no=start,
-                kind=kind,
-                began_at=now,
-                until=now + RESUME_WITHIN,
-            )
-            return Pass(start, kind, now)
-
-        return await self._mirror.db.transact(work)
-
-    async def _add(self, this: Pass | None, heard: Heard, within: int = RESUME_WITHIN) -> None:
-        if this is None:  # what was asked for belongs to no pass
-            return
-        await self._write(lambda tx: tx.run(
-            "add_to_pass", issuer_id=self._issuer_id, start_no=this.start_no, calls=heard.calls, asked=heard.asked,
-            unknown=heard.unknown, failed=heard.failed, repaired=heard.changed, until=self._mirror.clock() + within,
-        ))  # fmt: skip
-
-    async def _end(self) -> None:
-        now = self._mirror.clock()
-        await self._write(lambda tx: tx.run("end_pass", issuer_id=self._issuer_id, ended_at=now))
-
-    async def _write(self, work: Callable[[Transaction], int]) -> None:
-        def fenced(tx: Transaction) -> None:
-            check_fence(tx, self._issuer_id, self._asker.fence)
-            work(tx)
-
-        await self._mirror.db.transact(fenced)
-
-
-def _open_pass(tx: Transaction, issuer_id: str, kind: str, now: int) -> Pass | None:
-    row = tx.one("open_pass", issuer_id=issuer_id)
-    if row is None or row[1] != kind or not row[2] - RESUME_WITHIN <= now <= row[3]:
-        return None
-    return Pass(row[0], row[1], row[2], Heard(*row[4:9]))
 
 
 async def _ended(tasks: set[asyncio.Task[Heard]]) -> None:

@@ -181,8 +181,9 @@ def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
     tx.each("put_operations", put)
     confirmed = [each for key, each in fold.confirmed.items() if key not in fold.changed]
     tx.each("confirm_operations", [confirmed_row(issuer_id, each) for each in confirmed])
+    pulled_at = _pulled_at(tx, issuer_id) if batch.cursor is not None else None
     changes = [
-        change_row(issuer_id, each, _wrong_since(each, fold.cards.get(key[0])), dwelt_in(each))
+        change_row(issuer_id, each, _wrong_since(each, fold.cards.get(key[0]), pulled_at), dwelt_in(each))
         for key, takens in fold.changed.items()
         for each in takens
     ]
@@ -196,10 +197,17 @@ def _key(each: Taken) -> Key:
     return each.outcome.operation.card_id, each.outcome.operation.operation_id
 
 
-def _wrong_since(each: Taken, card: Card | None) -> int | None:
+def _pulled_at(tx: Transaction, issuer_id: str) -> int | None:
+    """Return when the platform's changes were last read to their end, µs; None where never."""
+    row = tx.one("find_issuer", issuer_id=issuer_id)
+    return None if row is None else row[2]
+
+
+def _wrong_since(each: Taken, card: Card | None, pulled_at: int | None) -> int | None:
     """Return since when the mirror was wrong, at most, where an answer told what no notification had. None elsewhere.
 
-    That is when it happened, as far as the picture tells; or else when the mirror was last known to be right.
+    That is when it happened, as far as the picture tells; or else when the mirror was last known to be right. Of a card
+    it had never heard of, that is when it had read all changes: `pulled_at`, where these are what is read now.
     """
     outcome, known = each.outcome, each.known
     if known is None or known.source == "notification":
@@ -213,7 +221,7 @@ def _wrong_since(each: Taken, card: Card | None) -> int | None:
     if happened:  # not before an answer had confirmed what was there
         earliest = max(min(happened), (card and card.checked_at) or 0)
     else:
-        earliest = max(right) if right else card.known_at if card else known.learned_at
+        earliest = max(right) if right else card.known_at if card else pulled_at or known.learned_at
     return min(earliest, known.learned_at)
 
 

@@ -16,9 +16,10 @@ from cardtrail.cli.cards import cards_app
 from cardtrail.cli.drift import drift, span
 from cardtrail.cli.issuer import callback_of, issuer_app, trust_of
 from cardtrail.cli.kit import client_of
+from cardtrail.cli.metering import Metering
 from cardtrail.cli.reconcile import reconcile
 from cardtrail.errors import InputError, SettingError
-from cardtrail.issuer.mirror import Mirror
+from cardtrail.issuer.mirror import AsyncMirror, Mirror
 from cardtrail.issuer.settings import Settings, settings_of
 from cardtrail.issuer.standing import Observed
 from cardtrail.issuer.take import Asked, Batch, Sighting
@@ -223,6 +224,39 @@ def test_health_names_hooks_that_are_behind_and_cards_that_were_not_answered(ban
     assert msgspec.json.decode(bank.read())["troubles"] == [
         "hook crm is 1 changes behind", "1 cards were not answered when they were asked for last",
     ]  # fmt: skip
+
+
+def test_health_and_metrics_say_how_many_last_looks_wait(bank: Bank) -> None:
+    with bank.mirror() as mirror:
+        bank.now -= 30 * HOUR
+        ended = [picture("CARD_PROD_CANCELED", f"card-{number}", status="FAILED") for number in range(3)]
+        bank.hear(*ended, mirror=mirror)
+        bank.now += 20 * HOUR
+        bank.hear(picture("CARD_PROD_CANCELED", "card-9", status="FAILED"), mirror=mirror)
+    assert "doubtful 0, last looks that wait 3\n" in bank.run("issuer", "health")
+    assert bank.json("issuer", "health")["health"]["looks"] == 3
+    assert "cardtrail_kit_last_looks_waiting 3.0\n" in metrics_of(bank.url)
+
+
+def metrics_of(url: str) -> str:
+    """Return what `/metrics` answers for a mirror."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def get() -> None:
+        async with AsyncMirror.open(url) as mirror:
+            app = Metering(mirror, ISSUER, 0, time.monotonic).before(nothing)
+            await app({"type": "http", "method": "GET", "path": "/metrics"}, nothing, send)  # type: ignore[arg-type]  # enough of a call
+
+    asyncio.run(get())
+    return b"".join(message.get("body", b"") for message in sent).decode()
+
+
+async def nothing(*_: object) -> Any:
+    """Neither an application nor a body is asked for here."""
+    raise AssertionError
 
 
 # ── settings ──

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from cardtrail.sandbox.wire import later as module
 from cardtrail.sandbox.wire.later import Later
@@ -27,7 +28,7 @@ def test_it_is_full_when_as_much_waits_as_may_and_has_room_when_that_has_ended(m
     asyncio.run(play())
 
 
-def test_what_fails_is_told_and_harms_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_fails_is_told_and_harms_nothing_else() -> None:
     async def play() -> None:
         later = Later()
 
@@ -38,8 +39,9 @@ def test_what_fails_is_told_and_harms_nothing_else(capsys: pytest.CaptureFixture
         await asyncio.gather(*later._tasks, return_exceptions=True)
         await later.close()
 
-    asyncio.run(play())
-    assert "broken" in capsys.readouterr().out
+    with capture_logs() as told:
+        asyncio.run(play())
+    assert "broken" in str(told)
 
 
 def test_what_was_only_just_begun_is_ended_too() -> None:
