@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -145,7 +146,7 @@ def _verbs() -> list[Callable[..., None]]:
 
 def _verb(name: str, meaning: str) -> Callable[..., None]:
     def act(card_id: str, /, *, data: Data = None) -> None:
-        _tell_events(_control(data, "POST", f"/cards/{card_id}:{name}"))
+        _tell_events(_control(data, "POST", f"/cards/{quote(card_id, safe='')}:{name}"))
 
     act.__name__ = name
     act.__doc__ = f"""{meaning}
@@ -183,7 +184,7 @@ def scan(  # noqa: PLR0913 -- each is an option
     """
     given = {"status": status, "code": code, "message": message, "location": location}
     told = {name: value for name, value in given.items() if value is not None}
-    _tell_events(_control(data, "POST", f"/cards/{card_id}:scan", told or None))
+    _tell_events(_control(data, "POST", f"/cards/{quote(card_id, safe='')}:scan", told or None))
 
 
 def _tell_events(answer: Any) -> None:

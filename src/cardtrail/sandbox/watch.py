@@ -60,8 +60,9 @@ class Watch:
 
     async def run_once(self) -> int:
         """Look once; return of how many cards the platform has news. Raises RemoteError or StoreUnavailable."""
-        answer = await self._client.ask_many(list(self._cards()))
-        sights = [sight_of(operation) for operation in operations_of(answer.elements)]
+        cards = list(self._cards())
+        elements = (await self._client.ask_many(cards)).elements if cards else []
+        sights = [sight_of(operation) for operation in operations_of(elements)]
         copies = [copy_of(await self._bank.mirror.card(ISSUER_ID, sight.card_id)) for sight in sights]
         now = time.monotonic()
         rows = [

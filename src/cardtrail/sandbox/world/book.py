@@ -12,17 +12,17 @@ import msgspec
 
 from cardtrail.core.event import CarrierKind, ProductionKind
 from cardtrail.errors import InputError, SettingError
-from cardtrail.protocol.codec import input_error_of
+from cardtrail.protocol.codec import Code, Line, Name, Text, input_error_of, reason_of
 from cardtrail.sandbox.world.span import span_of
 
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+Day = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+DAYS: tuple[Day, ...] = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MAX_FILE = 1_000_000
 """Largest file, bytes."""
 MAX_STEPS = 60
 """Most steps of a scenario."""
-Day = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*\Z", max_length=40)]
-Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+About = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
@@ -50,7 +50,7 @@ class Carrier(Entry, frozen=True, kw_only=True):
     weight: Weight = 0
     days: Annotated[tuple[Day, ...], msgspec.Meta(min_length=1)]
     hours: tuple[Annotated[int, msgspec.Meta(ge=0, le=23)], Annotated[int, msgspec.Meta(ge=1, le=24)]]
-    codes: dict[Slug, Line] = {}
+    codes: dict[Slug, Code] = {}
 
 
 class StepKind(Entry, frozen=True, kw_only=True):
@@ -59,11 +59,11 @@ class StepKind(Entry, frozen=True, kw_only=True):
     by: Literal["site", "carrier"]
     dwell: tuple[Span, Span]
     kind: str = ""
-    status: Line | None = None
-    message: Line | None = None
-    reason: Line | None = None
-    error_code: Line | None = None
-    error: Line | None = None
+    status: Code | None = None
+    message: Text | None = None
+    reason: Text | None = None
+    error_code: Name | None = None
+    error: Text | None = None
     final: bool = False
 
 
@@ -79,7 +79,7 @@ class Step(Entry, frozen=True, kw_only=True):
 class Scenario(Entry, frozen=True, kw_only=True):
     """A story that a card can have."""
 
-    about: Line
+    about: About
     steps: Annotated[tuple[Slug | Step, ...], msgspec.Meta(min_length=1, max_length=MAX_STEPS)]
     weight: Weight = 0
     carrier: Slug = ""
@@ -137,11 +137,26 @@ def _book_of(text: bytes) -> Book:
     if len(text) > MAX_FILE:
         raise InputError("", f"at most {MAX_FILE:,} bytes")
     try:
-        return msgspec.convert(tomllib.loads(text.decode()), Book, dec_hook=_span)
+        tables = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or arrays in arrays for ever
+        raise InputError("", reason_of(error)) from None
+    for table, entries in tables.items():
+        for name in entries if isinstance(entries, dict) else ():
+            _as_book(f"{table}.{name}", {table: {name: entries[name]}})
+    return _as_book("", tables)
+
+
+def _as_book(entry: str, tables: dict[str, Any]) -> Book:
+    """Return tables as a book. Raises InputError naming the `entry` that is in them, which msgspec does not."""
+    try:
+        return msgspec.convert(tables, Book, dec_hook=_span)
     except msgspec.ValidationError as error:
-        raise input_error_of(error) from None
-    except ValueError as error:  # no UTF-8, or no TOML
-        raise InputError("", str(error)) from None
+        found = input_error_of(error)
+        if not entry:
+            raise found from None
+        raise InputError(
+            entry + found.field.partition("[...]")[2], str(found).removeprefix(f"{found.field}: ")
+        ) from None
 
 
 def _span(kind: type, value: Any) -> Any:
@@ -162,15 +177,24 @@ def _checked(book: Book) -> Book:
         raise InputError("sites", "at least one expected")
     if not any(carrier.weight for carrier in book.carriers.values()):
         raise InputError("carriers", "at least one with a weight expected")
-    places: dict[str, Site | Carrier] = {**book.sites, **book.carriers}
-    for name, place in places.items():
-        if place.hours[0] >= place.hours[1]:
-            raise InputError(f"{name}.hours", "from an earlier to a later hour expected")
+    if not any(scenario.weight for scenario in book.scenarios.values()):
+        raise InputError("scenarios", "at least one with a weight expected")
+    for name, site in book.sites.items():
+        _check_hours(f"sites.{name}", site)
+        if site.lot <= 0:
+            raise InputError(f"sites.{name}.lot", "a span of more than nothing expected")
+    for name, carrier in book.carriers.items():
+        _check_hours(f"carriers.{name}", carrier)
     for name, kind in book.steps.items():
         _check_step(f"steps.{name}", kind, name)
     for name, scenario in book.scenarios.items():
         _check_scenario(book, f"scenarios.{name}", scenario)
     return book
+
+
+def _check_hours(field: str, place: Site | Carrier) -> None:
+    if place.hours[0] >= place.hours[1]:
+        raise InputError(f"{field}.hours", "from an earlier to a later hour expected")
 
 
 def _check_step(field: str, kind: StepKind, name: str) -> None:
@@ -187,6 +211,8 @@ def _check_scenario(book: Book, field: str, scenario: Scenario) -> None:
             raise InputError(f"{field}.steps[{number}]", f"there is no step {step.step!r}")
         if min(step.late, step.after or 0) < 0:
             raise InputError(f"{field}.steps[{number}]", "after and late look ahead")
+    if scenario.again < 0:
+        raise InputError(f"{field}.again", "it looks ahead")
     makers = [book.steps[step.step].by for step in scenario.whole_steps]
     if any(pair == ("carrier", "site") for pair in pairwise(makers)):
         raise InputError(f"{field}.steps", "a site's step cannot come after a carrier's")

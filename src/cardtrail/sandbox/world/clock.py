@@ -16,6 +16,9 @@ from cardtrail.sandbox.world.span import MAX_SPAN, told_speed
 
 MONDAY_MORNING = 6
 """Hour of the day at which a world begins, UTC."""
+WEEK = 7 * 86_400 * SECOND
+LATEST = int(datetime(9000, 1, 1, tzinfo=UTC).timestamp()) * SECOND
+"""When a clock that is left running for ever stands still: dates end with the year 9999."""
 _ONE = 1.0
 
 
@@ -39,7 +42,8 @@ class VirtualClock:
         """Return now, µs since 1970 UTC."""
         if self._is_paused or math.isinf(self._speed):
             return self._from
-        return self._from + round((self._monotonic() - self._since) * self._speed * SECOND)
+        ahead = round((self._monotonic() - self._since) * self._speed * SECOND)
+        return max(self._from, min(self._from + ahead, LATEST))
 
     @property
     def speed(self) -> float:
@@ -79,15 +83,16 @@ class VirtualClock:
         (self.resume if self._is_paused else self.pause)()
 
     def advance(self, span: int) -> None:
-        """Jump ahead by a span of µs. Raises InputError for a step back, or one of more than ten years."""
+        """Jump ahead by a span of µs. Raises InputError as `check`."""
         self.check(span)
         self.reach(self() + span)
 
-    @staticmethod
-    def check(span: int) -> None:
-        """Raise InputError for a step back, or one of more than ten years."""
+    def check(self, span: int) -> None:
+        """Raise InputError for a step back, one of more than ten years, or one past the end of time."""
         if not 0 <= span <= MAX_SPAN:
             raise InputError("span", "time only goes ahead, by at most ten years", "FIELD_INVALID_VALUE")
+        if self() + span > LATEST:
+            raise InputError("span", f"time ends at {told_instant(LATEST)}", "FIELD_INVALID_VALUE")
 
     def reach(self, at: int) -> None:
         """Jump to an instant unless it has passed."""
@@ -113,7 +118,7 @@ class VirtualClock:
         if at is not None and self() >= at:
             return
         seconds = self._seconds_to(at)
-        if seconds == 0 and at is not None:
+        if seconds == 0 and at is not None and math.isinf(self._speed):
             self._from = max(at, self._from)
             await asyncio.sleep(0)
             return
@@ -130,9 +135,9 @@ class VirtualClock:
 
 def coming_monday(now: int) -> int:
     """Return the first Monday morning after an instant, µs: a world that begins there has the same days every time."""
-    today = datetime.fromtimestamp(now / SECOND, UTC).replace(hour=MONDAY_MORNING, minute=0, second=0, microsecond=0)
-    monday = today + timedelta(days=7 - today.weekday())
-    return int(monday.timestamp()) * SECOND
+    today = datetime.fromtimestamp(now // SECOND, UTC).replace(hour=MONDAY_MORNING, minute=0, second=0)
+    monday = int((today - timedelta(days=today.weekday())).timestamp()) * SECOND
+    return monday if monday > now else monday + WEEK
 
 
 def told_instant(at: int) -> str:

@@ -32,14 +32,10 @@ def open_at(place: Site | Carrier, at: int) -> int:
             continue
         begin, end = day + timedelta(hours=opens), day + timedelta(hours=closes)
         if moment < end:
-            return at if moment >= begin else _micros(begin)
+            return max(int(begin.timestamp()) * SECOND, at)
     raise AssertionError("a place without a working day")  # the book has none
 
 
 def day_of(at: int) -> int:
     """Return the day of an instant, counted from 1970."""
     return at // DAY
-
-
-def _micros(moment: datetime) -> int:
-    return int(moment.timestamp()) * SECOND

@@ -29,10 +29,12 @@ class Plant:
 
     def lot(self, name: str, site: Site, at: int) -> int:
         """Return when the card's lot begins: the first at or after `at` on a day with capacity left, which it takes."""
-        moment = _lot_at(site, open_at(site, at))
-        while self._begun[name, day_of(moment)] >= site.capacity:
-            moment = _lot_at(site, open_at(site, (day_of(moment) + 1) * DAY))
-        self._begun[name, day_of(moment)] += 1
+        opened = open_at(site, at)
+        moment = _lot_at(site, opened)
+        while moment >= _end_of(site, opened) or self._begun[name, day_of(opened)] >= site.capacity:
+            opened = open_at(site, (day_of(opened) + 1) * DAY)
+            moment = _lot_at(site, opened)
+        self._begun[name, day_of(opened)] += 1
         return moment
 
     def branch(self, name: str, site: Site, at: int, fresh: tuple[str, str]) -> tuple[Parcel, bool]:
@@ -41,10 +43,9 @@ class Plant:
         `fresh` is the carrier and the number that it gets if it is.
         """
         leaves_at = open_at(site, at)
-        closes = day_of(leaves_at) * DAY + site.hours[1] * HOUR - CLOSING
+        closes = _end_of(site, leaves_at) - CLOSING
         if leaves_at > closes:
-            leaves_at = open_at(site, (day_of(leaves_at) + 1) * DAY)
-            closes = day_of(leaves_at) * DAY + site.hours[1] * HOUR - CLOSING
+            closes = _end_of(site, open_at(site, (day_of(leaves_at) + 1) * DAY)) - CLOSING
         key = name, closes
         is_first = key not in self._parcels
         if is_first:
@@ -52,8 +53,13 @@ class Plant:
         return self._parcels[key], is_first
 
 
+def _end_of(site: Site, at: int) -> int:
+    """Return when the site closes on the day of an instant."""
+    return day_of(at) * DAY + site.hours[1] * HOUR
+
+
 def _lot_at(site: Site, at: int) -> int:
-    """Return when the next lot begins, counted from the site's opening; the last of a day may begin as it closes."""
+    """Return when the next lot would begin, counted from the site's opening."""
     opens = day_of(at) * DAY + site.hours[0] * HOUR
     lots = -((opens - at) // max(site.lot, SECOND))
     return opens + lots * max(site.lot, SECOND)

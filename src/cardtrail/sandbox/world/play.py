@@ -54,7 +54,7 @@ class Player:
             while (at := self.world.next_at()) is not None and at <= begin + span:
                 self.clock.reach(min(begin + span, at - at % self._step + self._step))
                 count += await self.world.play(self.clock(), self._outside)
-                progress((self.clock() - begin) / span)
+                progress(min((self.clock() - begin) / max(span, 1), 1.0))
             self.clock.reach(begin + span)
             return count
 

@@ -57,4 +57,4 @@ def told_span(span: int) -> str:
 
 def told_speed(speed: float) -> str:
     """Return a speed as it is written."""
-    return "max" if math.isinf(speed) else f"{speed:g}x"
+    return "max" if math.isinf(speed) else f"{speed:.10g}x"

@@ -1,16 +1,15 @@
 """What a person has happen to a card now: ship, deliver, return, fail, hold, release, cancel, scan."""
 
 from enum import StrEnum
-from typing import Annotated
 
 import msgspec
 
 from cardtrail.errors import Conflict
+from cardtrail.protocol.codec import Code, Line, Text
 from cardtrail.sandbox.world.book import Step
 from cardtrail.sandbox.world.course import Course, Event
 from cardtrail.sandbox.world.world import World
 
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _ENDS = frozenset({"canceled", "scrapped", "data_failed", "delivered", "returned"})
 """After these nothing more happens to an order."""
 
@@ -43,10 +42,10 @@ MEANING = {
 class Scan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `scan` reports, where it is not the story's next scan; any word is passed on as it is."""
 
-    status: Word | None = None
-    code: Word | None = None
-    message: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-    location: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    status: Code | None = None
+    code: Code | None = None
+    message: Text | None = None
+    location: Line | None = None
 
 
 def act(world: World, course: Course, verb: Verb, scan: Scan | None = None) -> list[Event]:
@@ -93,6 +92,8 @@ def _fail(world: World, course: Course, now: int, _: Scan) -> list[Event]:
     name = "missed" if "shipped" in course.told else "failed"
     if name == "missed" and course.letter.number is None:
         raise Conflict("cardId: this card's carrier scans nothing")
+    if name == "failed" and "done" in course.told:
+        raise Conflict("cardId: too late, the card is made; its delivery can fail once it is shipped")
     return [_now(world, course, name, now)]
 
 
@@ -104,11 +105,14 @@ def _hold(world: World, course: Course, now: int, _: Scan) -> list[Event]:
 
 
 def _release(world: World, course: Course, now: int, _: Scan) -> list[Event]:
-    if course.held_at is None:
+    if course.held_at is not None:
+        course.release(now)
+        return [_now(world, course, "released", now)]
+    planned = _first_planned(course, "released")
+    if not _is_held_by_story(course) or planned is None:
         raise Conflict("cardId: the order is not on hold")
-    event = _now(world, course, "released", now)
-    course.release(now)
-    return [event]
+    course.plan([beat.later(now - planned) for beat in course.beats if beat.name != "released"])
+    return [_now(world, course, "released", now)]
 
 
 def _cancel(world: World, course: Course, now: int, _: Scan) -> list[Event]:
@@ -147,6 +151,10 @@ def _now(world: World, course: Course, name: str, now: int) -> Event:
     """Return a step of the course that happens now, and count it as told."""
     course.told.append(name)
     return world.planner.beat(course, Step(step=name), now).event
+
+
+def _is_held_by_story(course: Course) -> bool:
+    return [name for name in course.told if name in {"held", "released"}][-1:] == ["held"]
 
 
 def _first_planned(course: Course, name: str) -> int | None:

@@ -26,6 +26,8 @@ MAX_BATCH = 1_000
 """Most events or orders of one call: what the platform takes at once."""
 MAX_COURSES = 200_000
 """Courses that are remembered; the oldest that have ended are forgotten."""
+MAX_TEXT = 256
+"""Longest text that an event may have; one with a longer is rejected as a whole."""
 REORDER_AFTER = 24 * 3_600 * 1_000_000
 """How long after a course's end the bank orders the card again, where its scenario says so, µs."""
 NO_SCENARIO = "NO_SUCH_SCENARIO"
@@ -109,7 +111,8 @@ class World:
     def _scenario_of(self, order: Ordered, request_id: str | None, chance: Random) -> tuple[str, str]:
         """Return the scenario to play and the one that was asked for; they differ where there is no such scenario."""
         names = self.book.scenarios
-        wanted = scenario_named(request_id, names) or scenario_named(order.card_id, names)
+        asked = (scenario_named(name, names) for name in (request_id, order.card_id))
+        wanted = next((name for name in asked if name is not None), None)
         if wanted is None:
             wanted = chance.choices(list(names), [each.weight for each in names.values()])[0]
         return (wanted if wanted in names else "data-exception"), wanted
@@ -118,7 +121,7 @@ class World:
         self.courses.pop(key, None)
         self.courses[key] = course
         if len(self.courses) > MAX_COURSES:
-            ended = next((key for key, each in self.courses.items() if not each.beats), next(iter(self.courses)))
+            ended = next((key for key, each in self.courses.items() if not each.is_under_way), next(iter(self.courses)))
             del self.courses[ended]
 
     def course(self, issuer_id: str, card_id: str) -> Course:
@@ -136,6 +139,7 @@ class World:
 
     def replan(self, course: Course) -> None:
         """Put what a course will report next on the agenda; what stood there before is void by its version."""
+        course.version += 1
         if course.beats:
             self._enter(course.beats[0].reported_at, (course, course.version))
 
@@ -240,4 +244,4 @@ def _request_id_of(order: CardOrder) -> str | None:
 def _told_of(beat: Beat, wanted: str, book: Book) -> Beat:
     """Return an order's rejection that says which scenarios there are."""
     text = f"there is no scenario {wanted[:60]!r}; there are {', '.join(book.scenarios)}"
-    return msgspec.structs.replace(beat, event=beat.event | {"errorCode": NO_SCENARIO, "error": text[:300]})
+    return msgspec.structs.replace(beat, event=beat.event | {"errorCode": NO_SCENARIO, "error": text[:MAX_TEXT]})

@@ -20,6 +20,7 @@ from cardtrail.sandbox.world.hours import DAY
 from cardtrail.sandbox.world.play import Player
 from cardtrail.sandbox.world.simulate import BEGIN
 from cardtrail.sandbox.world.span import AS_FAST_AS_IT_GOES
+from cardtrail.sandbox.world.verbs import Scan, Verb
 from cardtrail.sandbox.world.world import MAX_BATCH, Wish, World
 
 ISSUER = "DEMO-BANK1"
@@ -130,6 +131,24 @@ def test_what_the_wire_keeps_back_is_reported_later_by_the_worlds_own_clock() ->
         assert (heard.events, world.next_at()) == ([], at + 3 * 86_400 * SECOND)
         await played(world, clock, heard)
         assert [each["kind"] for each in heard.events] == ["data_failed"]
+
+    asyncio.run(play())
+
+
+def test_a_course_that_somebody_interferes_with_stands_on_the_agenda_once() -> None:
+    """A verb that left the rest of a story as it was put it there twice: steps came early, then an IndexError."""
+
+    async def play() -> None:
+        world, clock, heard = world_of()
+        await world.place(order("sbx-happy-1"))
+        player = Player(world, clock, heard)
+        await player.advance(2 * DAY)
+        for verb, scan in ((Verb.FAIL, None), (Verb.FAIL, None), (Verb.SCAN, Scan(status="Lost"))):
+            await player.act(ISSUER, "sbx-happy-1", verb, scan)
+        assert await player.advance(0) == 0
+        await player.advance(60 * DAY)
+        assert world.told == {"accepted": 13}
+        assert [each["kind"] for each in heard.events].count("started") == 1
 
     asyncio.run(play())
 
