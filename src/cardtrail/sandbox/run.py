@@ -81,21 +81,22 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
     with closing(Server()) as receiver, closing(Server()) as control, closing(Recorder(folder.path)) as recorder:
         stage = Stage(settings_of(folder, port), script, recorder)
         slots = Slots(ISSUER_ID, stage.world, script.seed, cards)
-        async with stage.open(socket_) as cast, _beside(stage) as eye:
-            _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
-            secret = await subscribe(stage.platform.endpoints, receiver.url)
-            places = Places(
-                platform=stage.root, receiver=receiver.url, control=control.url,
-                control_token=secrets.token_urlsafe(24), keys=keys, secret=secret,
-                elsewhere="" if elsewhere is None else elsewhere.url,
+        secret = await subscribe(stage.platform.endpoints, receiver.url)
+        places = Places(
+            platform=stage.root, receiver=receiver.url, control=control.url,
+            control_token=secrets.token_urlsafe(24), keys=keys, secret=secret,
+            elsewhere="" if elsewhere is None else elsewhere.url,
+        )  # fmt: skip
+        async with AsyncMirror.open(folder.mirror) as mirror:
+            bank = Bank(
+                receiver, mirror, secret, Ledger(stage.platform.db), endpoints=stage.platform.endpoints,
+                faults=stage.faults, say=view.say, recorder=recorder, receiver=elsewhere,
             )  # fmt: skip
-            async with AsyncMirror.open(folder.mirror) as mirror:
-                bank = Bank(
-                    receiver, mirror, secret, Ledger(stage.platform.db), endpoints=stage.platform.endpoints,
-                    faults=stage.faults, say=view.say, recorder=recorder, receiver=elsewhere,
-                )  # fmt: skip
-                bank.time = stage.clock.told
-                async with bank.open(), _switches(bank, cast, control, places):
+            bank.time = stage.clock.told
+            # The bank ends last: a platform that ends meets no receiver that is gone already.
+            async with bank.open(), stage.open(socket_) as cast, _beside(stage) as eye:
+                _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
+                async with _switches(bank, cast, control, places):
                     play = _play(folder, places, cast, bank, slots=slots, view=view, eye=eye)
                     await _until(stop, cast.serving, play)
         if elsewhere is not None:
