@@ -16,6 +16,7 @@ from cyclopts import App
 from cardtrail.cli.kit import MIRROR, Flag, check_issuer, client_of, limits_of, lines_of, mirrored
 from cardtrail.cli.metering import Metering
 from cardtrail.cli.options import signature_of
+from cardtrail.cli.server import Server
 from cardtrail.cli.show import print_all, print_json, when
 from cardtrail.errors import SettingError, StoreUnavailable
 from cardtrail.issuer.asgi import asgi_app
@@ -67,7 +68,7 @@ async def _serve(settings: Settings) -> None:
         app = asgi_app(receiver)
         if settings.examinable:
             app = examinable(app, mirror, settings.issuer_id)
-        server = uvicorn.Server(uvicorn.Config(
+        server = Server(uvicorn.Config(
             metering.before(app), host=settings.host, port=settings.port,
             loop="uvloop", lifespan="off", ws="none",
             log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False,

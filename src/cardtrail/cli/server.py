@@ -1,0 +1,25 @@
+"""The HTTP server of a command, for which being told to stop is a clean end, not one by a signal."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which gives back control when it was told to stop.
+
+    Left alone, uvicorn raises the signal again once it has stopped. That ends the process at once, before what runs
+    beside the server has let go of what it holds.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ask for the end on SIGTERM and SIGINT; a second SIGINT insists."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
