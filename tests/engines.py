@@ -10,7 +10,9 @@ import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -29,6 +31,8 @@ with warnings.catch_warnings():
 GIVEN_SERVER = "CARDTRAIL_TEST_POSTGRES"
 RUN_FOLDER = "CARDTRAIL_TEST_RUN_FOLDER"
 POSTGRES_VERSION = 16
+RECOVERY = 90.0
+"""Longest wait for a server that was crashed, seconds."""
 
 
 def begin_run() -> Path:
@@ -62,8 +66,18 @@ class OwnServer:
         _control(_server(self._folder), "immediate", "stop")
 
     def start(self) -> None:
-        """Start it again; it recovers from its log."""
-        _server(self._folder).ensure_postgres_running()
+        """Start it again; it recovers from its log, which on a busy machine takes longer than the library waits."""
+        deadline = time.monotonic() + RECOVERY
+        while True:
+            try:
+                _server(self._folder).ensure_postgres_running()
+                psycopg.connect(self.url).close()
+            except (subprocess.SubprocessError, psycopg.OperationalError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
 
 @contextlib.contextmanager
