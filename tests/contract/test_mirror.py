@@ -191,6 +191,12 @@ def test_other_kinds_of_operations_are_kept_beside_the_orders(bank: Bank) -> Non
     assert bank.rows("SELECT state FROM card") == [("open",)]
 
 
+def test_an_order_without_a_start_is_the_oldest(bank: Bank) -> None:
+    """Regression: PostgreSQL showed it first."""
+    bank.hear(order("CARD_PROD_READY"), order("CARD_PROD_DONE", operationId="op-2", startTime=None))
+    assert bank.stage() == "CARD_PROD_READY"
+
+
 def test_issuers_do_not_see_each_other(bank: Bank) -> None:
     bank.hear(order("CARD_PROD_READY"))
     assert bank.mirror.card("BANK000002", "card-1") == []
@@ -437,6 +443,16 @@ def test_a_card_of_which_something_was_heard_is_read_again_although_the_answer_i
     assert bank.rows("SELECT count(*) FROM card WHERE digest IS NOT NULL") == [(1,)]
     bank.hear(order("CARD_PROD_READY"))
     assert bank.rows("SELECT count(*) FROM card WHERE digest IS NOT NULL") == [(0,)]
+
+
+def test_a_card_that_was_unknown_and_is_told_of_is_planned_by_what_is_told(bank: Bank) -> None:
+    """Regression: an answer from before the order was placed held the next question back for a day and more."""
+    expecting(bank, Expected("card-1"))
+    for _ in range(3):
+        ask = Batch(now=bank.clock.now, asked={"card-1": Asked("unknown")}, ticket=bank.mirror.ticket(ISSUER))
+        bank.mirror.put(ISSUER, ask)
+    bank.hear(order("CARD_PROD_EXCEPTION"), order("CARD_PROD_ONGOING"))
+    assert bank.rows("SELECT answer, priority, due_at FROM card") == [("", Why.DOUBTFUL, START)]
 
 
 def expecting(bank: Bank, *cards: Expected) -> int:

@@ -95,7 +95,7 @@ SILENT: Final = Due(NEVER, Why.SILENT)
 def due_of(card: CardKnowledge, now: int, dwell: Dwell) -> Due:
     """Return when a card should be asked next, and why; `at` may be past or far ahead."""
     changed_at, asked_at = card.changed_at, card.asked_at
-    if card.doubtful:
+    if card.doubtful and not card.unknown:  # what the server does not know it cannot tell more of
         return Due(asked_at + _doubled(RETRY, card.asks) if card.asks else now, Why.DOUBTFUL)
     if card.stage in SETTLED_STAGES or card.status == _FAILED or card.shipment == "Delivered":
         return SETTLED if card.looked else Due(changed_at + LAST_LOOK_AFTER, Why.LAST_LOOK)

@@ -152,7 +152,7 @@ SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.sh
     o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
     o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from, o.picture
 FROM operation AS o WHERE o.issuer_id = :issuer_id AND o.card_id = :card_id
-ORDER BY o.start_time DESC, o.number DESC;
+ORDER BY COALESCE(o.start_time, 0) DESC, o.number DESC;
 
 -- name: changes_after
 -- The log of changes after a number, in commit order.

@@ -268,6 +268,7 @@ def _write_cards(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold, sch
         card.seen_at = batch.now
         if card_id in told:
             card.digest = None  # the next answer must be read, although it may be the same as the last one
+            card.answer = "" if card.answer == "unknown" else card.answer  # by now the platform knows it
         _ask(batch, card, orders.get(card_id, ()), fold.overtaken)
         if card_id in changed:
             card.asks = 0

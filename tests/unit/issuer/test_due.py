@@ -49,6 +49,12 @@ def test_what_is_doubtful_is_due_at_once_and_then_ever_more_seldom() -> None:
     assert waits[-1] == waits[-2] == 16 * RETRY
 
 
+def test_what_is_doubtful_and_unknown_to_the_server_is_not_asked_for_every_hour() -> None:
+    """Regression: a card that the server had forgotten was asked for eighteen times a day, for ever."""
+    due = due_of(card(doubtful=True, unknown=True, asked_at=NOW, asks=9), NOW, DWELL)
+    assert (due.why, due.at) == (Why.OVERDUE, NOW + 16 * MISSING)
+
+
 @pytest.mark.parametrize(
     ("stage", "shipment", "status"),
     [
