@@ -188,6 +188,25 @@ def test_a_card_that_is_ordered_again_while_it_is_asked_for_is_not_settled(site:
     assert site.rows("SELECT state, priority FROM card") == [("open", Why.UNHEARD)]
 
 
+@pytest.mark.parametrize("batch", [False, True])
+def test_an_answer_about_another_card_is_not_believed(site: Site, batch: bool) -> None:  # noqa: FBT001 -- drawn
+    """Regression: a mixed-up answer won over what was known of a card that was not asked for."""
+    site.platform.batch = batch
+
+    async def run() -> Heard:
+        await site.hear(picture("settled", "CARD_PROD_CANCELED", status="FAILED"))
+        site.platform.cards["settled"] = picture("settled", "CARD_PROD_CANCELED", status="FAILED")
+        await site.sweep()
+        await site.expect(1)
+        site.platform.cards["card-00000"] = picture("settled")
+        return await site.sweep()
+
+    heard = asyncio.run(run())
+    assert (heard.failed, heard.changed) == (1, 0)
+    assert site.rows("SELECT card_id, stage FROM operation") == [("settled", "CARD_PROD_CANCELED")]
+    assert site.rows("SELECT name FROM sighting")[0][0].startswith("cardId: a card that was not asked for")
+
+
 # ── tokens that are refused ──
 
 

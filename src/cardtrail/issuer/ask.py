@@ -115,8 +115,9 @@ class Asker:
 
     async def _by_batch(self, this: Round, cards: Sequence[Wanted]) -> None:
         this.calls += 1
-        page = await insisted(lambda: self.source.ask_many([wanted.card_id for wanted in cards]))
-        known = {each.operation.card_id for each in this.take(page.elements, self.mirror.clock())}
+        card_ids = [wanted.card_id for wanted in cards]
+        page = await insisted(lambda: self.source.ask_many(card_ids))
+        known = this.take(page.elements, self.mirror.clock(), frozenset(card_ids))
         # Where something could not be read, a card that is missing may be just that one.
         missing = "failed" if this.sightings else "unknown"
         this.asked |= {each.card_id: Asked("found" if each.card_id in known else missing) for each in cards}

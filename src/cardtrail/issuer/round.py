@@ -5,7 +5,7 @@ and has a second turn.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, NoReturn
 
@@ -99,19 +99,27 @@ class Round:
         return None
 
     def _understand(self, wanted: Wanted, elements: Sequence[msgspec.Raw | bytes], digest: bytes, now: int) -> None:
-        found = self.take(elements, now)
-        known = any(each.operation.card_id == wanted.card_id for each in found)
+        known = self.take(elements, now, {wanted.card_id})
         self.asked[wanted.card_id] = Asked("found", digest) if known else Asked("failed")
 
-    def take(self, elements: Sequence[msgspec.Raw | bytes], now: int) -> list[Observed]:
-        """Keep the operations of an answer; what cannot be read of it is kept as a sighting."""
-        found = []
+    def take(self, elements: Sequence[msgspec.Raw | bytes], now: int, wanted: Collection[str]) -> set[str]:
+        """Keep the operations of an answer about the cards that were wanted; return of which there are some.
+
+        What cannot be read of it is kept as a sighting, and what is of another card is not believed: the answer is not
+        to this question, so its ticket says nothing.
+        """
+        found = set()
         for element in elements:
             try:
-                found.append(Observed(operation_of(element), "answer", now, self.ticket))
+                operation = operation_of(element)
             except InputError as error:
                 self.sightings.append(Sighting("element", str(error), bytes(element)))
-        self.observed += found
+                continue
+            if operation.card_id in wanted:
+                self.observed.append(Observed(operation, "answer", now, self.ticket))
+                found.add(operation.card_id)
+            else:
+                self.sightings.append(Sighting("element", "cardId: a card that was not asked for", bytes(element)))
         return found
 
     def fail(self, wanted: Wanted, error: RemoteError) -> None:
