@@ -133,8 +133,8 @@ class Site:
             asker = Asker(ISSUER, self.platform, self.mirror, fence, many=self.platform.batch)
             return await Reconciler(asker, ration=Ration(self.mirror, ISSUER, per_day)).sweep(again=again)
 
-    async def pull(self, *, again: bool = False) -> Heard:
+    async def pull(self, *, again: bool = False, per_day: int = 1_000_000) -> Heard:
         """Read the feed to its end, or make a full pass."""
         async with self.leased() as fence:
             asker = Asker(ISSUER, self.platform, self.mirror, fence, many=self.platform.batch)
-            return await Reconciler(asker).pull(again=again)
+            return await Reconciler(asker, ration=Ration(self.mirror, ISSUER, per_day)).pull(again=again)

@@ -113,6 +113,25 @@ def test_a_full_pass_goes_on_within_the_hour_where_it_was(site: Site) -> None:
     assert site.platform.asked == ["kept"]
 
 
+def test_a_full_pass_that_goes_on_asks_for_no_card_a_second_time_known_to_the_platform_or_not(site: Site) -> None:
+    """Regression: what the platform did not know was asked for again and again, so a day's calls never sufficed."""
+
+    async def run() -> None:
+        await site.hear(*(picture(card_id) for card_id in "abcde"))
+        site.platform.cards = {"b": picture("b")}
+        await restored(site)
+        site.platform.pages = []
+        for _ in range(2):
+            with pytest.raises(DayOver):
+                await site.pull(per_day=2)
+            site.now += DAY
+        await site.pull(per_day=2)
+
+    asyncio.run(run())
+    assert site.platform.asked == ["a", "b", "c", "d", "e"]
+    assert site.rows("SELECT count(*) FROM pass WHERE ended_at IS NULL") == [(0,)]
+
+
 def test_what_a_pass_has_read_before_another_restore_does_not_count(site: Site) -> None:
     """Regression: a card that the first restored feed had and the second had not was not asked for."""
 

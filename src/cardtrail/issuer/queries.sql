@@ -188,10 +188,15 @@ WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = :p
 ORDER BY due_at, card_id LIMIT :most;
 
 -- name: unseen_cards
--- Cards with an order that was not confirmed since a number, a page at a time; for a feed that was read anew.
-SELECT DISTINCT card_id FROM operation
-WHERE issuer_id = :issuer_id AND number < :before AND card_id > :after_card AND operation IN ('PRODUCE', 'STANDALONE_TRACKING')
-ORDER BY card_id LIMIT :most;
+-- Cards with an order that was not confirmed since a number and that were not asked for since, a page at a time; for a
+-- feed that was read anew.
+SELECT DISTINCT o.card_id FROM operation AS o
+WHERE o.issuer_id = :issuer_id AND o.number < :before AND o.card_id > :after_card
+    AND o.operation IN ('PRODUCE', 'STANDALONE_TRACKING')
+    AND NOT EXISTS (
+        SELECT 1 FROM card AS c WHERE c.issuer_id = o.issuer_id AND c.card_id = o.card_id AND c.asked_no >= :before
+    )
+ORDER BY o.card_id LIMIT :most;
 
 -- ── passes ──
 
