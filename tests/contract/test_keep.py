@@ -431,6 +431,53 @@ def test_an_answer_does_not_stand_for_a_card_of_which_the_feed_told_since(site: 
     assert site.rows("SELECT stage FROM operation") == [("CARD_PROD_READY",)]
 
 
+@pytest.mark.parametrize("by", ["the loop", "one pass"])
+def test_what_was_not_answered_in_a_full_pass_is_asked_for_again_beside_a_feed(site: Site, by: str) -> None:
+    """Regression: where there is a feed, nobody asked again for a card that had failed in the pass after a restore."""
+
+    async def run() -> None:
+        await site.hear(picture("settled", "CARD_PROD_CANCELED", status="FAILED"), picture("open"))
+        site.platform.pages = [page(cursor="1")]
+        site.platform.down = True
+        async with site.leased() as fence:
+            work = Reconciler(Asker(ISSUER, site.platform, site.mirror, fence, many=False))
+            assert (await work.read_anew()).failed == 2
+            site.platform.down = False
+            if by == "one pass":
+                assert (await work.ask_failed()).asked == 2
+            else:
+                keeper = site.keeper()
+                await keeper.run_once(fence)
+                assert len(site.platform.asked) == 2  # its turn has not come yet
+                site.now += HOUR
+                await keeper.run_once(fence)
+
+    asyncio.run(run())
+    assert sorted(site.platform.asked) == ["open", "open", "settled", "settled"]
+    assert site.rows("SELECT answer FROM card") == [("unknown",)] * 2
+
+
+def test_a_card_that_is_never_answered_is_asked_for_once_a_pass_and_ever_more_seldom_by_the_loop(site: Site) -> None:
+    async def run() -> list[int]:
+        await site.hear(picture("open"))
+        site.platform.pages, site.platform.down = [page(cursor="1")], True
+        counts = []
+        async with site.leased() as fence:
+            work = Reconciler(Asker(ISSUER, site.platform, site.mirror, fence, many=False))
+            await work.read_anew()
+            assert (await work.ask_failed()).failed == 1
+            keeper = site.keeper()
+            for _ in range(2):
+                for _ in range(12):
+                    site.now += HOUR // 6
+                    await keeper.run_once(fence)
+                counts.append(len(site.platform.asked))
+        return counts
+
+    first, second = asyncio.run(run())
+    assert second - first < first <= 8
+
+
 # ── for ever ──
 
 

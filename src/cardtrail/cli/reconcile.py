@@ -82,7 +82,7 @@ async def _reconcile(settings: Settings, *, again: bool, as_json: bool) -> int:
 async def _pass(work: Reconciler, features: Features, *, again: bool) -> Heard:
     if not features.feed:
         return await work.sweep(again=again)
-    return await work.pull(again=again) + await work.ask_doubtful()
+    return await work.ask_failed() + await work.pull(again=again) + await work.ask_doubtful()
 
 
 async def _left(mirror: AsyncMirror, issuer_id: str) -> int:

@@ -46,6 +46,8 @@ BOUND_EVERY = 600 * SECOND
 SLACK = 15 * SECOND
 """What a pull itself may take of the bound, µs."""
 URGENT = (Why.DOUBTFUL, Why.OVERDUE, Why.PAST_DUE_DATE, Why.UNHEARD)
+ANY = 2**62
+"""More than any count of a mirror's changes."""
 WITH_FEED = (Why.DOUBTFUL, Why.UNHEARD)
 """What is asked for card by card although there is a feed: what the feed says nothing new of."""
 
@@ -188,6 +190,8 @@ class Keeper:
             self._bound_at = now
             await self._keep_bound(await self._stated(each), 0)
         due = await self._due(WITH_FEED if self._has_feed else URGENT, most)
+        if self._has_feed:  # elsewhere the sweep comes to them
+            due += await self._rows("failed_cards", most, before=ANY, now=now)
         looks = [] if self._has_feed else await self._rows("due_cards", most, priority=int(Why.LAST_LOOK), now=now)
         swept = [] if self._has_feed else await self._rows("unseen_longest", most, before=now - SWEEP_AFTER)
         sizes = [ceil(len(cards) / each) for cards in (due, looks, swept)]
@@ -230,7 +234,7 @@ class Keeper:
 
     async def _stated(self, each: int) -> int:
         """Return how long the mirror may be wrong at most, µs; a call asks for `each` cards."""
-        row = await self._mirror.db.read(lambda tx: tx.one("count_open", issuer_id=self._issuer_id, before=2**62))
+        row = await self._mirror.db.read(lambda tx: tx.one("count_open", issuer_id=self._issuer_id, before=ANY))
         return bound_of(ceil((int(row[0]) if row else 0) / each), self._pace.limits)
 
     async def _keep_bound(self, stated: int, worst: int) -> None:

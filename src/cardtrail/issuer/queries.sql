@@ -187,6 +187,13 @@ SELECT card_id, asked_no, digest, asks, knowledge FROM card
 WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = :priority AND due_at <= :now
 ORDER BY due_at, card_id LIMIT :most;
 
+-- name: failed_cards
+-- The cards that were not answered when they were asked for last, before a number, and that are due again.
+SELECT card_id, asked_no, digest, asks, knowledge FROM card
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND answer = 'failed' AND asked_no < :before
+    AND due_at <= :now
+ORDER BY due_at, card_id LIMIT :most;
+
 -- name: unseen_cards
 -- Cards with an order that was not confirmed since a number and that were not asked for since, a page at a time; for a
 -- feed that was read anew.

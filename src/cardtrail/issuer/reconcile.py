@@ -12,7 +12,7 @@ from math import ceil
 
 from cardtrail.errors import CursorExpired, InputError
 from cardtrail.issuer.ask import MANY, Asker, insisted
-from cardtrail.issuer.due import Why
+from cardtrail.issuer.due import NEVER, Why
 from cardtrail.issuer.passes import RATIONED, Pass, Passes
 from cardtrail.issuer.ration import DayOver, Ration
 from cardtrail.issuer.round import Heard, Wanted
@@ -73,6 +73,13 @@ class Reconciler:
             if not cards:
                 break
             done += await self._ask(this, cards)
+        return done
+
+    async def ask_failed(self) -> Heard:
+        """Ask once for every card that was not answered last time, as a feed says nothing of it; raises as `sweep`."""
+        done, ticket = Heard(), await self._mirror.ticket(self._issuer_id)
+        while cards := await self._rows("failed_cards", before=ticket, now=NEVER):
+            done += await self._ask(None, cards)
         return done
 
     async def _ask_all(self, this: Pass, lists: AsyncIterator[list[Wanted]]) -> Heard:

@@ -45,6 +45,7 @@ CREATE INDEX card_due ON card (issuer_id, priority, due_at, card_id) WHERE state
 CREATE INDEX card_seen ON card (issuer_id, seen_at, card_id) WHERE state IN ('expected', 'open');
 CREATE INDEX card_answer ON card (issuer_id, answer)
     WHERE state IN ('expected', 'open') AND answer IN ('unknown', 'failed');
+CREATE INDEX card_failed ON card (issuer_id, due_at, card_id) WHERE state IN ('expected', 'open') AND answer = 'failed';
 CREATE INDEX card_open ON card (issuer_id, card_id) WHERE state IN ('expected', 'open');
 
 -- The newest picture of an order, and how it came to be what the mirror says. `content` is the hash of what it says.
