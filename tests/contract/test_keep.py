@@ -375,27 +375,6 @@ def test_a_bad_element_of_the_feed_costs_only_itself(site: Site) -> None:
         operation_of(b'{"cardId":7}')
 
 
-def test_a_page_of_the_feed_ends_what_the_digest_of_an_earlier_answer_stood_for(site: Site) -> None:
-    """Regression: after a page had told another picture, the answer of before it was taken for a repetition, unread."""
-    before, between = picture("a", "CARD_PROD_ONGOING"), picture("a", "CARD_PROD_EXCEPTION")
-
-    async def run() -> None:
-        await site.expect(1)
-        await site.hear(picture("a"))
-        site.platform.cards["a"] = before
-        async with site.leased() as fence:
-            work = Reconciler(Asker(ISSUER, site.platform, site.mirror, fence, many=False))
-            await work.sweep()
-            assert site.rows("SELECT count(*) FROM card WHERE card_id = 'a' AND digest IS NOT NULL") == [(1,)]
-            site.platform.pages = [page(between, cursor="1")]
-            await work.pull()
-            assert site.rows("SELECT stage FROM operation") == [("CARD_PROD_EXCEPTION",)]
-            await work.sweep()
-
-    asyncio.run(run())
-    assert site.rows("SELECT stage, doubtful FROM operation") == [("CARD_PROD_ONGOING", 0)]
-
-
 def test_a_feed_that_is_gone_is_found_out_and_cards_are_asked_for_instead(site: Site) -> None:
     site.platform.pages = []
 
