@@ -47,6 +47,8 @@ class Platform:
 
     def __init__(self) -> None:
         self.cards: dict[str, bytes] = {}
+        self.older: dict[str, list[bytes]] = {}
+        """Older orders of cards, which only a history tells."""
         self.asked: list[str] = []
         self.pages: list[Page] | None = None
         self.since: list[str | None] = []
@@ -69,15 +71,16 @@ class Platform:
         del again
         return Features(feed=self.pages is not None, batch=self.batch)
 
-    async def ask(self, card_id: str) -> bytes | None:
-        self.asked.append(card_id)
+    async def ask(self, card_id: str, *, with_history: bool = False) -> bytes | None:
+        self.asked.append(f"{card_id} with history" if with_history else card_id)
         if (happening := self.meanwhile()) is not None:
             await happening
         self.refuse(card_id, "all")
         if self.down:
             raise RemoteError("no answer", status=503)
         element = self.cards.get(card_id)
-        return None if element is None else b'{"operations":[%b]}' % element
+        elements = [*([] if element is None else [element]), *(self.older.get(card_id, []) if with_history else [])]
+        return b'{"operations":[%b]}' % b",".join(elements) if elements else None
 
     async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
         if not self.batch:

@@ -168,6 +168,37 @@ def test_a_sweep_meanwhile_does_not_take_the_place_of_a_full_pass(site: Site) ->
     assert site.rows("SELECT stage FROM operation WHERE card_id = 'settled'") == [("CARD_PROD_READY",)]
 
 
+def test_a_doubt_about_an_older_order_is_ended_by_the_cards_history(site: Site) -> None:
+    """Regression: the feed said nothing more of it, and whoever asked heard of the latest order only."""
+    newer = picture("a", operationId="op-2", startTime="2026-11-01T01:00:00.000Z")
+
+    async def run() -> None:
+        await site.hear(picture("a", "CARD_PROD_EXCEPTION"), newer, picture("a", "CARD_PROD_ONGOING"))
+        site.platform.cards, site.platform.older = {"a": newer}, {"a": [picture("a", "CARD_PROD_EXCEPTION")]}
+        site.platform.pages = []
+        await site.pull()
+        await site.pull()  # and once is enough
+
+    asyncio.run(run())
+    assert site.platform.asked == ["a with history"]
+    assert site.rows("SELECT stage, doubtful FROM operation ORDER BY operation_id") == [
+        ("CARD_PROD_READY", 0), ("CARD_PROD_EXCEPTION", 0),
+    ]  # fmt: skip
+
+
+def test_a_doubt_whose_question_failed_is_asked_for_again(site: Site) -> None:
+    async def run() -> None:
+        await site.hear(picture("a", "CARD_PROD_EXCEPTION"), picture("a", "CARD_PROD_ONGOING"), picture("b"))
+        site.platform.cards = {"a": picture("a", "CARD_PROD_EXCEPTION")}
+        site.platform.pages, site.platform.down = [], True
+        assert (await site.pull()).failed == 1
+        site.platform.down = False
+        await site.pull()
+
+    asyncio.run(run())
+    assert site.rows("SELECT stage, doubtful FROM operation WHERE card_id = 'a'") == [("CARD_PROD_EXCEPTION", 0)]
+
+
 def test_to_begin_anew_is_to_read_the_whole_feed_and_ask_for_all_that_is_not_in_it(site: Site) -> None:
     async def run() -> None:
         await site.hear(picture("kept"))

@@ -13,7 +13,7 @@ from cardtrail.issuer.mirror import Mirror
 from cardtrail.issuer.standing import Applied, Duplicate, Observed, Outcome, Regressed
 from cardtrail.protocol.reading import operation_of
 from tests.property.cardlore import CARD, Bounds, Change, changes_of, histories, history_of, said_by
-from tests.strict.plots import Json
+from tests.strict.plots import PLOTS, Json
 
 SHORT = {
     "refused": ["requested", "prepared", "refused"],
@@ -254,6 +254,67 @@ def test_the_same_again_changes_nothing(house: House, form: str, drawn: tuple[li
         [again] = room.hear([change])
         assert isinstance(again, Duplicate)
         assert room.says() == before
+
+
+class Restored(Story):
+    """A platform that is restored now and then, and then another thing happens than before."""
+
+    def __init__(self, room: Room, histories: Sequence[list[Change]]) -> None:
+        super().__init__(room, histories[0])
+        self._others = list(histories[1:])
+        self._told: list[Change] = []
+
+    def act(self, what: str, which: int) -> None:
+        """Do one thing; what was told before a restore may still be heard."""
+        if what == "restore" and self._others and self.happened:
+            kept = self.history[: 1 + which % self.happened]
+            ages = {change.operation_id: change.age for change in kept}
+            other = self._others.pop()
+            rest = [change for change in other if change.age > ages.get(change.operation_id, 0)]
+            self.history, self.happened = [*kept, *rest], len(kept)
+        elif what == "notify" and self._told:
+            self.hear(self._told[which % len(self._told)])
+        else:
+            super().act(what, which)
+        self._told += [change for change in self.history[: self.happened] if change not in self._told]
+
+    def hear(self, change: Change, asked: Asked | None = None) -> None:
+        """Let the mirror hear a change; until the end it may say whatever was told."""
+        self.room.hear([change], asked)
+
+
+turned = st.lists(
+    st.tuples(
+        st.sampled_from(["happen", "happen", "happen", "notify", "notify", "ask", "look", "answer", "restore"]),
+        st.integers(0, 40),
+    ),
+    max_size=80,
+)
+same_orders = st.integers(1, 3).flatmap(
+    lambda orders: st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(sorted(PLOTS)), min_size=orders, max_size=orders),
+            st.lists(st.integers(0, 2), min_size=1, max_size=30),
+        ),
+        min_size=2, max_size=4,
+    )
+)  # fmt: skip
+"""What happens to a card, and what happens instead after each restore."""
+
+
+@both_forms
+@given(drawn=same_orders, done=turned, late=st.lists(st.integers(0, 200), max_size=4))
+def test_whatever_is_restored_the_next_answer_is_believed(
+    house: House, form: str, drawn: list[tuple[list[str], list[int]]], done: list[tuple[str, int]], late: list[int]
+) -> None:
+    story = Restored(house.room(form), [history_of(*each, numbered=form == FULL) for each in drawn])
+    for what, which in done:
+        story.act(what, which)
+    for which in late:
+        story.act("notify", which)
+    story.end()
+
+    assert story.room.says()[story.latest.operation_id] == (said_by(story.latest.element), False)
 
 
 def test_an_answer_of_a_restored_platform_is_believed_and_marked(house: House) -> None:

@@ -108,7 +108,8 @@ class Platform:
     def __init__(self, play: Play) -> None:
         self._play = play
 
-    async def ask(self, card_id: str) -> bytes | None:
+    async def ask(self, card_id: str, *, with_history: bool = False) -> bytes | None:
+        assert not with_history
         await self._play.between()
         answer = self._play.world.answer(card_id)
         await self._play.between()

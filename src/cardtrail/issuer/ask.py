@@ -29,8 +29,8 @@ T = TypeVar("T")
 class Source(Protocol):
     """What the reconciler asks: `AsyncClient`, of any server of the published contract."""
 
-    async def ask(self, card_id: str) -> bytes | None:
-        """Return the body of a card's answer, None for 404. Raises RemoteError."""
+    async def ask(self, card_id: str, *, with_history: bool = False) -> bytes | None:
+        """Return the body of a card's answer, None for 404; of all its orders `with_history`. Raises RemoteError."""
         ...
 
     async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
@@ -61,16 +61,17 @@ class Asker:
         self.many = many
         """Whether the server reads batches."""
 
-    async def ask(self, cards: Sequence[Wanted]) -> Heard:
+    async def ask(self, cards: Sequence[Wanted], *, with_history: bool = False) -> Heard:
         """Ask for cards, MANY at most where the server reads batches; what was answered is kept in any case.
 
+        `with_history` asks for all orders of each card, one card a call, where the server knows them.
         Raises RemoteUnauthorized, RemoteForbidden, Outage, LeaseLost or StoreUnavailable.
         """
         if not cards:
             return Heard()
-        this = Round(await self.mirror.ticket(self.issuer_id))
+        this = Round(await self.mirror.ticket(self.issuer_id), with_history=with_history)
         try:
-            await (self._by_batch(this, cards) if self.many else self._one_by_one(this, cards))
+            await (self._by_batch if self.many and not with_history else self._one_by_one)(this, cards)
         finally:
             outcomes = await self._keep(this)
         changed = {each.operation.card_id for each in outcomes if isinstance(each, CHANGING)}
@@ -102,7 +103,7 @@ class Asker:
         """Ask for a card and keep its answer; return why it was refused, if it was. Raises RemoteForbidden, Outage."""
         this.calls += 1
         try:
-            body = await self.source.ask(wanted.card_id)
+            body = await self.source.ask(wanted.card_id, with_history=this.with_history)
         except RemoteForbidden:
             raise
         except RemoteUnauthorized as error:

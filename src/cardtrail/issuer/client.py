@@ -81,9 +81,12 @@ class AsyncClient:
                 for each in answers:
                     yield each
 
-    async def ask(self, card_id: str) -> bytes | None:
-        """Return the answer about a card as it came, unread, or None for a card without an order."""
-        return await self._driver.run(flows.ask(self._session, card_id))
+    async def ask(self, card_id: str, *, with_history: bool = False) -> bytes | None:
+        """Return the answer about a card as it came, unread, or None for a card without an order.
+
+        `with_history` asks for all its orders, where the server knows them.
+        """
+        return await self._driver.run(flows.ask(self._session, card_id, with_history=with_history))
 
     async def ask_many(self, card_ids: Sequence[str]) -> Envelope:
         """Return the latest operations of 1 to 1,000 cards by one call, unread; what is missing has no order.
@@ -191,9 +194,9 @@ class Client:
         for answers in self._driver.each(card_ids, plan):
             yield from answers
 
-    def ask(self, card_id: str) -> bytes | None:
+    def ask(self, card_id: str, *, with_history: bool = False) -> bytes | None:
         """As `AsyncClient.ask`."""
-        return self._driver.run(flows.ask(self._session, card_id))
+        return self._driver.run(flows.ask(self._session, card_id, with_history=with_history))
 
     def ask_many(self, card_ids: Sequence[str]) -> Envelope:
         """As `AsyncClient.ask_many`."""

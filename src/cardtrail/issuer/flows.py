@@ -58,10 +58,11 @@ class _Owned(Struct, rename="camel"):
 # ── on demand ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def ask(session: Session, card_id: str) -> Flow[bytes | None]:
+def ask(session: Session, card_id: str, *, with_history: bool = False) -> Flow[bytes | None]:
     """Return the body of the answer about a card as it came; None where the card is not known. Raises RemoteError."""
+    url = f"{_status_url(session, card_id)}{'?history=true' if with_history else ''}"
     try:
-        return (yield from session.call("GET", _status_url(session, card_id)))[1].body
+        return (yield from session.call("GET", url))[1].body
     except RemoteNotFound:
         return None
 

@@ -205,6 +205,13 @@ WHERE o.issuer_id = :issuer_id AND o.number < :before AND o.card_id > :after_car
     )
 ORDER BY o.card_id LIMIT :most;
 
+-- name: doubtful_orders
+-- Cards with an order, not the newest perhaps, that has become doubtful since the card was asked for.
+SELECT DISTINCT o.card_id FROM operation AS o JOIN card AS c ON c.issuer_id = o.issuer_id AND c.card_id = o.card_id
+WHERE o.issuer_id = :issuer_id AND o.doubtful = 1 AND o.card_id > :after_card
+    AND (o.number >= c.asked_no OR c.answer = 'failed')
+ORDER BY o.card_id LIMIT :most;
+
 -- ── passes ──
 
 -- name: open_pass

@@ -94,25 +94,24 @@ class Reconciler:
         finally:
             await _ended(under_way)
 
-    async def _ask(self, this: Pass | None, cards: list[Wanted]) -> Heard:
+    async def _ask(self, this: Pass | None, cards: list[Wanted], *, with_history: bool = False) -> Heard:
         done = Heard()
         while cards:
             try:
-                allowed = await self._allowed(len(cards))
+                allowed = await self._allowed(len(cards), MANY if self._asker.many and not with_history else 1)
             except DayOver:
                 await self._passes.add(this, Heard(), RATIONED)
                 raise
-            heard = await self._asker.ask(cards[:allowed])
+            heard = await self._asker.ask(cards[:allowed], with_history=with_history)
             await self._passes.add(this, heard)
             self._progress(heard, heard.asked)
             done, cards = done + heard, cards[allowed:]
         return done
 
-    async def _allowed(self, cards: int) -> int:
-        """Return how many cards may be asked for now. Raises DayOver for none."""
+    async def _allowed(self, cards: int, each: int) -> int:
+        """Return how many cards may be asked for now, by calls for so many each. Raises DayOver for none."""
         if self._ration is None:
             return cards
-        each = MANY if self._asker.many else 1
         return min(cards, each * await self._ration.take(ceil(cards / each)))
 
     async def _open_cards(self, this: Pass) -> AsyncIterator[list[Wanted]]:
@@ -136,17 +135,27 @@ class Reconciler:
     # ── with a feed ──
 
     async def pull(self, *, again: bool = False) -> Heard:
-        """Read the feed from the cursor to its end; return what that came to.
+        """Read the feed from the cursor to its end, and end what doubts there are; return what that came to.
 
         Where it expired, and where a full pass is not at its end, make a full pass; `again` begins one in any case.
         Raises RemoteError, LeaseLost or StoreUnavailable.
         """
         if again or await self._passes.is_owed("feed"):
-            return await self.read_anew(again=again)
-        try:
-            return await self._read_on()
-        except CursorExpired:
-            return await self.read_anew()
+            done = await self.read_anew(again=again)
+        else:
+            try:
+                done = await self._read_on()
+            except CursorExpired:
+                done = await self.read_anew()
+        return done + await self._end_doubts()
+
+    async def _end_doubts(self) -> Heard:
+        """Ask for all orders of cards of which one is doubtful: the feed says nothing more of it before it changes."""
+        done, place = Heard(), ""
+        while cards := await self._rows("doubtful_orders", after_card=place):
+            place = cards[-1].card_id
+            done += await self._ask(None, cards, with_history=True)
+        return done
 
     async def read_anew(self, *, again: bool = False) -> Heard:
         """Make a full pass: read the feed from its beginning, then ask for every card whose orders were not all in it.

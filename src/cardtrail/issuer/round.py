@@ -56,8 +56,9 @@ class Heard(msgspec.Struct, frozen=True):
 class Round:
     """The answers of one list of cards."""
 
-    def __init__(self, ticket: int) -> None:
+    def __init__(self, ticket: int, *, with_history: bool = False) -> None:
         self.ticket = ticket
+        self.with_history = with_history
         self.observed: list[Observed] = []
         self.asked: dict[str, Asked] = {}
         self.same: list[Wanted] = []

@@ -78,6 +78,7 @@ CREATE TABLE operation (
     look_from        BIGINT,
     PRIMARY KEY (issuer_id, card_id, operation_id)
 );
+CREATE INDEX operation_doubtful ON operation (issuer_id, card_id) WHERE doubtful = 1;
 
 -- Every change of the mirror, in commit order: what hooks are told, what is exported, what the drift report is made of.
 -- `wrong_since` is set where an answer told what no notification had: the mirror was wrong since then at most. `dwelt`
