@@ -92,8 +92,14 @@ class Platform:
         self._arrived += self._stream.push(msgspec.json.encode(said_by(element)) if self._strict else element)
 
     def restore(self) -> None:
-        """Go back to a state that was saved; from then on chance has it otherwise."""
+        """Go back to a state that was saved; from then on chance has it otherwise.
+
+        What was under way is lost: a notification from before a restore that arrives after the next pass is believed
+        for its higher sequence, and nothing in it tells that it is of another epoch (docs/reconcile.md).
+        """
         self.epoch += 1
+        self._stream.flush()
+        self._arrived.clear()
         self.state = copy.deepcopy(self._chance.choice(self._saved))
         self.state.world._chance.seed(f"{self.epoch}:world")
 
