@@ -174,7 +174,10 @@ class Pass(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What hypothesis draws; `strict` is the form of notifications, `batch` whether the platform reads batches."""
+    """What hypothesis draws; `strict` is the form of notifications, `batch` whether the platform reads batches.
+
+    `restored` says whether it is restored at last, `rest` how long a pass that did not end has rested then.
+    """
 
     seed: int
     plots: tuple[str, ...]
@@ -184,6 +187,7 @@ class Drawn(NamedTuple):
     strict: bool
     batch: bool
     restored: bool
+    rest: int
 
 
 async def pull(platform: Platform, *, many: bool, again: bool = False) -> None:
@@ -232,6 +236,7 @@ drawn_things = st.builds(
         window=st.sampled_from([0, 3, 30]),
     ),
     passes=passes, last=st.integers(0, 40), strict=st.booleans(), batch=st.booleans(), restored=st.booleans(),
+    rest=st.sampled_from([0, DAY]),
 )  # fmt: skip
 
 
@@ -255,7 +260,7 @@ def test_after_one_pass_over_the_feed_the_mirror_has_all_orders_as_they_are(
             if drawn.restored:
                 platform.restore()
             await platform.stop_faults()
-            clock.now += DAY
+            clock.now += drawn.rest
             await pull(platform, many=drawn.batch)
 
             assert await differences(platform) == {}
