@@ -43,12 +43,13 @@ class Nowhere:
         self.events += len(events)
         return [{"result": "accepted"}] * len(events)
 
-    async def order(self, wishes: Sequence[Wish]) -> None:
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[None]:
         """Take orders, and place them with the world."""
         for wish in wishes:
             self._orders += 1
             operation_id = f"op-{self._orders:032x}"
             await self._world.place(CardOrder(operation_id=operation_id, issuer_id="DEMO-BANK1", card_id=wish.card_id))
+        return [None] * len(wishes)
 
 
 def simulating(say: Console, cards: int) -> None:

@@ -63,7 +63,7 @@ class Recorder:
         self._orders: dict[str, tuple[str, int]] = {}
         self._numbers = count(1)
 
-    async def order(self, wishes: Sequence[Wish]) -> None:
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[None]:
         for wish in wishes:
             issuer_id = self.issuers.get(wish.request_id) or self.issuers[wish.request_id.rpartition("-")[2]]
             name = "op-" + hashlib.blake2b(f"{self._seed}|{next(self._numbers)}".encode(), digest_size=16).hexdigest()
@@ -75,6 +75,7 @@ class Recorder:
             else:
                 self.items.append(Told(_requested(order, self._clock())))
             self._world.begin(order, wish.request_id)
+        return [None] * len(wishes)
 
     async def report(self, events: Sequence[Event]) -> Sequence[Any]:
         for event in events:

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from cardtrail.errors import StoreUnavailable
+from cardtrail.errors import Refused, StoreUnavailable
 from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
 from cardtrail.sandbox.world.course import Event
 from cardtrail.sandbox.world.world import Wish
@@ -37,8 +37,8 @@ class Feed:
         results: Sequence[Any] = answer["results"]
         return results
 
-    async def order(self, wishes: Sequence[Wish]) -> None:
-        """Have the bank order cards; one that is refused is told in the log. Raises Refused for all of them."""
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[Refused | None]:
+        """Have the bank order cards; return why each was refused, None where it was taken. Raises Refused for all."""
         cards = [
             {
                 "cardId": wish.card_id, "issuerRequestId": wish.request_id, "distributionChannel": "CENTRAL",
@@ -48,9 +48,10 @@ class Feed:
             for wish in wishes
         ]  # fmt: skip
         answer = await insist(lambda: self._issuer.post(self._path, {"cards": cards}))
-        for wish, result in zip(wishes, answer["results"], strict=True):
-            if "operationId" not in result:
-                _log.error("not_ordered", card=wish.card_id, error=result.get("error"))
+        return [
+            None if "operationId" in result else Refused(f"{result.get('errorCode')}: {result.get('error')}")
+            for result in answer["results"]
+        ]
 
 
 def encrypted_nothing(chance: Random) -> str:

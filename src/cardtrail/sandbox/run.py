@@ -33,7 +33,7 @@ from cardtrail.sandbox.show import view_on
 from cardtrail.sandbox.slots import Slots
 from cardtrail.sandbox.stage import PORT, Cast, Script, Stage, listen, settings_of
 from cardtrail.sandbox.subscribe import subscribe
-from cardtrail.sandbox.tell import Places, Tell
+from cardtrail.sandbox.tell import OWN_CARD, Places, Tell
 from cardtrail.sandbox.watch import View, Watch
 from cardtrail.sandbox.wire.forward import Forward
 from cardtrail.sandbox.wire.record import Recorder
@@ -85,7 +85,7 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
         places = Places(
             platform=stage.root, receiver=receiver.url, control=control.url,
             control_token=secrets.token_urlsafe(24), keys=keys, secret=secret,
-            elsewhere="" if elsewhere is None else elsewhere.url,
+            elsewhere="" if elsewhere is None else elsewhere.url, card_id=next(iter(slots.cards), OWN_CARD),
         )  # fmt: skip
         async with AsyncMirror.open(folder.mirror) as mirror:
             bank = Bank(

@@ -18,11 +18,11 @@ from cardtrail.sandbox.admit import ISSUER_ID
 from cardtrail.sandbox.bank import PULL_SECONDS
 from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
 from cardtrail.sandbox.folder import Folder, default_folder
-from cardtrail.sandbox.slots import card_id_of
 from cardtrail.sandbox.switch import PAGE_PATH
 from cardtrail.sandbox.watch import View
 
-CARD_ID = card_id_of(1)
+OWN_CARD = "sbx-returned-1"
+"""The card that is proposed to be ordered."""
 
 _log = structlog.get_logger()
 
@@ -34,6 +34,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     receiver: str
     control: str
     control_token: str
+    card_id: str = OWN_CARD
+    """The card of the curl; the proposed one where the bank orders none."""
     keys: bool = False
     """Whether the terminal's keys are listened to."""
     secret: str = ""
@@ -80,7 +82,7 @@ class Tell:
             "TOKEN_URL": self._root + TOKEN_PATH,
             "INGEST_URL": self._root + INGEST_PATH,
             "ISSUER_ID": ISSUER_ID,
-            "CARD_ID": CARD_ID,
+            "CARD_ID": self._places.card_id,
             "ACCESS_TOKEN": self._issuer.token,
             "INGEST_TOKEN": self._producer.token,
             "RECEIVER_URL": self._places.receiver,
@@ -100,9 +102,10 @@ class Tell:
         return {f"{PREFIX}{name.upper()}": value for name, value in told.items()}
 
     def _curl(self) -> str:
+        path = f"{BASE_PATH}/issuers/{ISSUER_ID}/physicalCards/{self._places.card_id}/productionStatus"
         return (
             f"curl -X GET {_past_proxy(self._root)}\\\n"
-            f'  "{self._root}{BASE_PATH}/issuers/{ISSUER_ID}/physicalCards/{CARD_ID}/productionStatus" \\\n'
+            f'  "{self._root}{path}" \\\n'
             f'  -H "Authorization: Bearer {self._issuer.token}" \\\n'
             '  -H "Accept: application/json"'
         )
@@ -115,12 +118,16 @@ class Tell:
             f"{self._receiver()}\n"
             f"  wire   {self._page()} (what crossed it)\n"
             f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db, mirror.db)\n\n"
-            f"Where is {CARD_ID}? Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
+            f"{self._question()} Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
             "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n\n"
             f"Time runs fast here. {self._time()}\n\n"
             f"{self._switches()}\n\n"
             "Ctrl-C ends the sandbox.\n"
         )
+
+    def _question(self) -> str:
+        card_id = self._places.card_id
+        return f"The bank orders none: order {card_id} as below." if card_id == OWN_CARD else f"Where is {card_id}?"
 
     def _receiver(self) -> str:
         if not self._places.elsewhere:
@@ -137,7 +144,7 @@ class Tell:
 
     def _time(self) -> str:
         pause = "Key p stops it; in another shell:" if self._places.keys else "In another shell:"
-        called, card = f"{command()} sandbox", "sbx-returned-1"
+        called, card = f"{command()} sandbox", OWN_CARD
         return (
             f"{pause}\n\n"
             f"{called} advance 3d{self._mine}\n"

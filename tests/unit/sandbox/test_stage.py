@@ -19,7 +19,7 @@ from cardtrail.sandbox.bank import Books
 from cardtrail.sandbox.call import Caller, client
 from cardtrail.sandbox.compare import Row, Sight
 from cardtrail.sandbox.folder import Folder, default_folder, folder_of
-from cardtrail.sandbox.tell import Places, Tell
+from cardtrail.sandbox.tell import OWN_CARD, Places, Tell
 
 PLACES = Places(platform="", receiver="http://127.0.0.1:1", control="http://127.0.0.1:2", control_token="opens")
 
@@ -83,6 +83,26 @@ async def _tokens_are_renewed(tmp_path: Path) -> None:
         assert f"SANDBOX_PID={os.getpid()}" in lines
         assert issuer.token in heard.said[-1]
         assert old not in heard.said[-1]
+
+
+@pytest.mark.parametrize(
+    ("card_id", "question"), [("card-demo-1", "Where is card-demo-1?"), (OWN_CARD, "The bank orders none: order sbx-")]
+)
+def test_the_curl_asks_for_a_card_that_is_there_or_says_how_to_order_it(
+    tmp_path: Path, card_id: str, question: str
+) -> None:
+    """With `--cards 0` the curl asked for a card of the bank, which had none."""
+    welcome = asyncio.run(_welcome(tmp_path, msgspec.structs.replace(PLACES, platform="http://it", card_id=card_id)))
+    assert question in welcome
+    assert f"/physicalCards/{card_id}/productionStatus" in welcome
+    assert f"sandbox order {OWN_CARD}" in welcome
+
+
+async def _welcome(path: Path, places: Places) -> str:
+    platform = Platform(Settings(database=f"sqlite:///{path}/it.db"))
+    async with client() as http:
+        issuer, producer = (Caller(http, "http://it", party) for party in await admit(platform.db))
+        return Tell(Folder(path), places, issuer, producer, Heard())._welcome()
 
 
 def test_what_an_earlier_run_left_in_the_folder_is_not_taken_for_news(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cardtrail.errors import InputError
+from cardtrail.errors import Conflict, InputError, Refused
 from cardtrail.platform.request import encoded, told
 from cardtrail.protocol.codec import CardId, Name
 from cardtrail.sandbox.world.clock import told_instant, wire_instant
@@ -92,7 +92,11 @@ class _Desk:
 
     async def order(self, request: Request) -> Response:
         wanted = await told(request, OrderIn)
-        await self._player.order(Wish(wanted.card_id, wanted.issuer_request_id or f"control-{uuid.uuid4().hex}"))
+        wish = Wish(wanted.card_id, wanted.issuer_request_id or f"control-{uuid.uuid4().hex}")
+        try:
+            await self._player.order(wish)
+        except Refused as error:
+            raise Conflict(f"the platform does not take the order: {error}") from None
         course = self._player.world.course(self._issuer_id, wanted.card_id)
         return self._seen(cardId=wanted.card_id, scenario=course.name)
 

@@ -25,17 +25,24 @@ class Plant:
 
     def __init__(self) -> None:
         self._begun = Counter[tuple[str, int]]()
+        self._full: dict[tuple[str, int], int] = {}
+        """For each day of a site without capacity left, a later one before which there is none either."""
         self._parcels: dict[tuple[str, int], Parcel] = {}
 
     def lot(self, name: str, site: Site, at: int) -> int:
         """Return when the card's lot begins: the first at or after `at` on a day with capacity left, which it takes."""
         opened = open_at(site, at)
-        moment = _lot_at(site, opened)
-        while moment >= _end_of(site, opened) or self._begun[name, day_of(opened)] >= site.capacity:
+        if _lot_at(site, opened) >= _end_of(site, opened):
             opened = open_at(site, (day_of(opened) + 1) * DAY)
-            moment = _lot_at(site, opened)
-        self._begun[name, day_of(opened)] += 1
-        return moment
+        full = []
+        while (key := (name, day_of(opened))) in self._full:
+            full.append(key)
+            opened = open_at(site, self._full[key] * DAY)
+        self._full |= dict.fromkeys(full, key[1])  # so that a long queue is not walked through again by each card
+        self._begun[key] += 1
+        if self._begun[key] >= site.capacity:
+            self._full[key] = key[1] + 1
+        return _lot_at(site, opened)
 
     def branch(self, name: str, site: Site, at: int, fresh: tuple[str, str]) -> tuple[Parcel, bool]:
         """Return the parcel that leaves next at or after `at`, and whether the card is the first in it.

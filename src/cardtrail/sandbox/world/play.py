@@ -59,9 +59,11 @@ class Player:
             return count
 
     async def order(self, wish: Wish) -> None:
-        """Have the bank order a card now. Raises Refused, or NotFound where the order was not taken."""
+        """Have the bank order a card now. Raises Refused where the platform does not take the order."""
         async with self._turn:
-            await self._outside.order([wish])
+            for refused in await self._outside.order([wish]):
+                if refused is not None:
+                    raise refused
 
     async def act(self, issuer_id: str, card_id: str, verb: Verb, scan: Scan | None = None) -> Sequence[Event]:
         """Have something happen to a card now; return what was reported. Raises NotFound or Conflict."""

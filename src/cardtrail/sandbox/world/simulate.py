@@ -117,11 +117,12 @@ class Inside:
         results = await self._ingest.take(_SENDER, [_encode(event) for event in events])
         return [msgspec.to_builtins(result) for result in results]
 
-    async def order(self, wishes: Sequence[Wish]) -> None:
-        """Order cards. Raises what the first that was refused was refused with."""
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[CardtrailError | None]:
+        """Order cards; none is refused. Raises what the first that is refused is refused with."""
         for outcome in await self._orders.order(self._issuer_id, [wanted(wish) for wish in wishes]):
             if isinstance(outcome, CardtrailError):
                 raise outcome
+        return [None] * len(wishes)
 
 
 def wanted(wish: Wish) -> Wanted:

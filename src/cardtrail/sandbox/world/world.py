@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from cardtrail.core.order import SECOND
-from cardtrail.errors import NotFound
+from cardtrail.errors import CardtrailError, NotFound, Refused
 from cardtrail.platform.connector import CardOrder
 from cardtrail.sandbox.wire.events import EventWire, Later
 from cardtrail.sandbox.world.book import Book
@@ -26,6 +26,8 @@ MAX_BATCH = 1_000
 """Most events or orders of one call: what the platform takes at once."""
 MAX_COURSES = 200_000
 """Courses that are remembered; the oldest that have ended are forgotten."""
+MAX_KNOWN = 2 * MAX_COURSES
+"""Orders that are recognized when the platform places them again."""
 MAX_TEXT = 256
 """Longest text that an event may have; one with a longer is rejected as a whole."""
 REORDER_AFTER = 24 * 3_600 * 1_000_000
@@ -54,8 +56,8 @@ class Outside(Protocol):
         """Report events; return each one's result, `accepted`, `duplicate` or `rejected`, as ingest answers it."""
         ...
 
-    async def order(self, wishes: Sequence[Wish]) -> None:
-        """Have the bank order cards."""
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[CardtrailError | None]:
+        """Have the bank order cards; return why each was refused, None where it was taken. Raises Refused for all."""
         ...
 
 
@@ -81,7 +83,7 @@ class World:
         self._seed = seed
         self._touch = touch
         self._orders = Counter[tuple[str, str]]()
-        self._known: set[str] = set()
+        self._known: dict[str, None] = {}
         self._agenda: list[tuple[int, int, Entry]] = []
         self._entries = 0
 
@@ -91,7 +93,9 @@ class World:
         """Take an order, as the platform's production connector."""
         if order.operation_id in self._known:
             return
-        self._known.add(order.operation_id)
+        self._known[order.operation_id] = None
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
         self.begin(Ordered(order.issuer_id, order.card_id, order.operation_id), _request_id_of(order))
 
     def begin(self, order: Ordered, request_id: str | None) -> Course:
@@ -122,7 +126,7 @@ class World:
         self.courses[key] = course
         if len(self.courses) > MAX_COURSES:
             ended = next((key for key, each in self.courses.items() if not each.is_under_way), next(iter(self.courses)))
-            del self.courses[ended]
+            del self.courses[ended], self._orders[ended]
 
     def course(self, issuer_id: str, card_id: str) -> Course:
         """Return a card's newest course. Raises NotFound."""
@@ -157,17 +161,30 @@ class World:
     async def play(self, until: int, outside: Outside) -> int:
         """Let everything happen that is due by an instant; return how much it was.
 
-        Raises what `outside` raises; what it had been given has happened, and was perhaps not heard of.
+        Raises what `outside` raises; what it had been given has happened, and was perhaps not heard of. Orders that are
+        refused keep nothing else from happening.
         """
         count = 0
         while True:
             wishes, events, late = self._due(until)
             if not wishes and not events and not late:
                 return count
-            if wishes:
-                await outside.order(wishes)
+            refused = await self._order(wishes, outside)
             await self.tell([*late, *self._through(events)], outside)
+            if refused is not None:
+                raise refused
             count += len(wishes) + len(events) + len(late)
+
+    async def _order(self, wishes: Sequence[Wish], outside: Outside) -> Refused | None:
+        """Have the bank order cards; what is refused is told in the log. Returns why all of them were, if they were."""
+        try:
+            results = await outside.order(wishes) if wishes else ()
+        except Refused as error:
+            return error
+        for wish, refused in zip(wishes, results, strict=True):
+            if refused is not None:
+                _log.error("not_ordered", card=wish.card_id, error=str(refused))
+        return None
 
     async def say(self, events: list[Event], outside: Outside) -> None:
         """Have events reported that happen now. Raises as `play`."""

@@ -83,6 +83,20 @@ def test_cards_are_ordered_and_things_happen_to_them(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+def test_an_order_that_is_refused_is_told_and_no_older_story_is_named_for_it(tmp_path: Path) -> None:
+    """The refusal went to the log alone, and the answer named the story of an order before."""
+
+    async def play() -> None:
+        async with remote(tmp_path) as control:
+            assert (await control("POST", "/orders", {"cardId": "c-1", "issuerRequestId": "r-1"}))[0] == 200
+            assert (await control("POST", "/orders", {"cardId": "c-2", "issuerRequestId": "sbx-happy-2"}))[0] == 200
+            status, told = await control("POST", "/orders", {"cardId": "c-2", "issuerRequestId": "r-1"})
+            assert status == 409
+            assert "issuerRequestId" in told["error"]
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize(
     ("method", "path", "content", "field"),
     [

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cardtrail.core.order import SECOND
-from cardtrail.errors import NotFound
+from cardtrail.errors import NotFound, Refused
 from cardtrail.platform.connector import CardOrder
 from cardtrail.sandbox.wire.events import EventWire
 from cardtrail.sandbox.wire.faults import Faults
@@ -41,10 +41,24 @@ class Heard:
         self.calls.append(len(events))
         return [{"result": "duplicate" if each["eventId"] in known else "accepted"} for each in events]
 
-    async def order(self, wishes: Sequence[Wish]) -> None:
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[Refused | None]:
         for wish in wishes:
             self.wishes.append(wish)
             await self.world.place(order(wish.card_id, wish.request_id, len(self.wishes)))
+        return [None] * len(wishes)
+
+
+class Picky(Heard):
+    """One that refuses all orders of a call, or each by itself."""
+
+    def __init__(self, world: World, *, at_once: bool) -> None:
+        super().__init__(world)
+        self.at_once = at_once
+
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[Refused | None]:
+        if self.at_once:
+            raise Refused("no orders today")
+        return [Refused("not this card")] * len(wishes)
 
 
 def order(card_id: str, request_id: str | None = None, number: int = 1) -> CardOrder:
@@ -165,6 +179,54 @@ def test_the_oldest_ended_courses_are_forgotten(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(NotFound, match="cardId"):
             world.course(ISSUER, "sbx-data-exception-1")
         assert world.course(ISSUER, "card-2").order.card_id == "card-2"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_order_that_is_refused_loses_no_event_that_was_due_with_it(*, at_once: bool) -> None:
+    """Events of the same batch were taken from the agenda and never reported."""
+
+    async def play() -> None:
+        world, clock, _ = world_of()
+        picky = Picky(world, at_once=at_once)
+        await world.place(order("sbx-happy-1"))
+        due = world.next_at()
+        assert due is not None
+        world.wish(due, Wish("sbx-happy-2", "r-2"))
+        clock.reach(due)
+        if at_once:
+            with pytest.raises(Refused, match="no orders today"):
+                await world.play(due, picky)
+        else:
+            assert await world.play(due, picky) == 2
+        assert [each["kind"] for each in picky.events] == ["prepared"]
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_who_orders_a_card_is_told_why_it_is_refused(*, at_once: bool) -> None:
+    async def play() -> None:
+        world, clock, _ = world_of()
+        player = Player(world, clock, Picky(world, at_once=at_once))
+        with pytest.raises(Refused, match="no orders today" if at_once else "not this card"):
+            await player.order(Wish("sbx-happy-1", "r-1"))
+
+    asyncio.run(play())
+
+
+def test_what_is_remembered_of_orders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        monkeypatch.setattr(module, "MAX_COURSES", 3)
+        monkeypatch.setattr(module, "MAX_KNOWN", 5)
+        world, _, _ = world_of()
+        for number in range(10):
+            await world.place(order(f"sbx-happy-{number}", None, number))
+        assert len(world.courses) == len(world._orders) == 3
+        assert len(world._known) == 5
+        await world.place(order("sbx-happy-9", None, 9))
+        assert world.stories["happy"] == 10
 
     asyncio.run(play())
 
