@@ -27,7 +27,7 @@ from cardtrail.core.track import SECOND, SKEW, Anomaly, Checkpoint, Fact, Order,
 
 __all__ = [
     "PARCEL_AFTER", "PARCEL_BEFORE", "SECOND", "SKEW", "Anomaly", "Checkpoint", "Order", "Projection", "Shipment",
-    "Step", "instant_of", "operation_id_of", "project",
+    "Step", "facts_of", "instant_of", "operation_id_of", "project",
 ]  # fmt: skip
 
 DAY = 86_400 * SECOND
@@ -53,6 +53,12 @@ class Projection(msgspec.Struct, frozen=True):
 def instant_of(event: Event) -> int:
     """Return when the event counts as having happened: never after it was recorded."""
     return min(event.occurred_at, event.recorded_at)
+
+
+def facts_of(events: Iterable[Event]) -> list[tuple[int, Fact]]:
+    """Return the facts that stand, in the order in which they are folded, each with the instant it counts as of."""
+    facts, _ = _standing({event.key: event for event in events})
+    return [(entry[0], entry[4]) for entry in facts]
 
 
 def project(events: Iterable[Event], sealed: frozenset[str] = frozenset()) -> Projection:
@@ -140,16 +146,18 @@ def _requests(facts: Sequence[Dated]) -> Requests:
 def _attribute(facts: Sequence[Dated], requests: Requests, sealed: frozenset[str]) -> dict[EventKey, str]:
     """Return event key -> operation id. Sites first, in time order; then carriers, by the parcels sites named.
 
-    A scan that names a card besides its parcel goes by the parcel: a re-order does not inherit the old one.
+    A scan that names a card besides its parcel goes by the parcel: a re-order does not inherit the old one. Where no
+    site named the parcel it is taken in its turn, as any event that names its card: what comes later moves it nowhere.
     """
     walkers = {operation_id: Track(operation_id, request, at) for operation_id, (at, request) in requests.items()}
     line = list(walkers.values())
     homes: dict[EventKey, str] = {}
     parcels: dict[ParcelKey, list[tuple[int, str]]] = {}
     scans: list[Dated] = []
+    told = _parcels_told(facts) if len(line) > 1 else None
     for entry in facts:
         at, _, source, event_id, fact = entry
-        if isinstance(fact, CarrierEvent) and fact.operation_id is None and fact.tracking_number is not None:
+        if _goes_by_parcel(fact, told):
             scans.append(entry)
             continue
         named = _named(fact)
@@ -170,6 +178,20 @@ def _attribute(facts: Sequence[Dated], requests: Requests, sealed: frozenset[str
         if walker is not None:
             homes[source, event_id] = walker.operation_id
     return homes
+
+
+def _parcels_told(facts: Sequence[Dated]) -> set[ParcelKey]:
+    return {
+        (entry[4].carrier, entry[4].tracking_number) for entry in facts
+        if isinstance(entry[4], ProductionEvent) and entry[4].tracking_number is not None
+    }  # fmt: skip
+
+
+def _goes_by_parcel(fact: Fact, told: set[ParcelKey] | None) -> bool:
+    """Tell whether a scan looks for the order that named its parcel; `told` is None where there is one order only."""
+    if not isinstance(fact, CarrierEvent) or fact.operation_id is not None or fact.tracking_number is None:
+        return False
+    return told is None or fact.card_id is None or (fact.carrier, fact.tracking_number) in told
 
 
 def _named(fact: Fact) -> str | None:

@@ -88,6 +88,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int | None
     final: bool
     hold: str | None
+    held_at: int | None
     reason: str | None
     error_code: str | None
     error: str | None
@@ -120,7 +121,7 @@ class Track:
     """An order while it is being folded; takes events in sorted order, each with the instant it counts as of."""
 
     __slots__ = (
-        "anomalies", "carrier_events", "channel", "delivered", "due_date", "ended_at", "final", "hold",
+        "anomalies", "carrier_events", "channel", "delivered", "due_date", "ended_at", "final", "held_at", "hold",
         "operation_id", "parcel", "parcels", "request", "requested_at", "site", "site_events", "stage", "timeline",
         "told", "unclaimed",
     )  # fmt: skip
@@ -133,6 +134,7 @@ class Track:
         self.final = False
         self.delivered = False
         self.hold: str | None = None
+        self.held_at: int | None = None
         self.ended_at: int | None = None
         self.told: ProductionEvent | None = None
         self.due_date: str | None = None
@@ -184,6 +186,7 @@ class Track:
         if isinstance(fact, CarrierEvent):
             self._carrier_move(fact, at, move)
         elif fact.kind is ProductionKind.HELD:
+            self.held_at = self.held_at if move is Move.SAME else at
             self.hold = fact.reason or self.hold or ""
         elif fact.kind is ProductionKind.RELEASED:
             self.hold = None
@@ -316,6 +319,7 @@ class Track:
             issuer_id=self.request.issuer_id or "", card_id=self.request.card_id or "",
             operation_id=self.operation_id, requested_at=self.requested_at,
             stage=self.stage, ended_at=self.ended_at, final=self.final, hold=self.hold,
+            held_at=self.held_at if self.hold is not None else None,
             reason=told.reason if told else None,
             error_code=told.error_code if told else None, error=told.error if told else None,
             due_date=self.due_date, production_site=self.site,

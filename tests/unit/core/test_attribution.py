@@ -193,3 +193,15 @@ def test_a_parcel_named_by_an_event_taken_back_is_named_by_nobody() -> None:
 def test_two_parcels_of_one_order_both_belong_to_it() -> None:
     events = [parcel_scan("InTransit", 4 * DAY), parcel_scan("InTransit", 5 * DAY, UPS)]
     assert homes(project([*OLD, site("shipped", 3.5 * DAY, **UPS), *events]), events) == ["op-1", "op-1"]
+
+
+def test_what_happens_later_takes_no_scan_from_the_order_that_it_delivered() -> None:
+    """A scan of a parcel that no site named found its order after all site events, and so by their later state."""
+    twins = request(0, "op-1"), request(1, "op-2")
+    delivered = scan("Delivered", 1, carrier="ups", tracking_number="P9")
+    assert taken_by(delivered, *twins) == "op-2"
+    late = site("data_failed", 400 * DAY, operation_id="op-2")
+    assert taken_by(delivered, *twins, late) == "op-2"
+    (newest, _) = orders_of(*twins, delivered, late)
+    assert newest.stage is S.SHIPPED
+    assert codes(newest) == ["OUT_OF_TURN"]
