@@ -33,7 +33,7 @@ SORTED = {"list_of_card"}
 IN_ORDER = {"latest_picture", "history", "links_of_parcels", "pictures_since"}
 """Queries whose rows come in the order of a key, without sorting."""
 GROWING = {
-    "card", "operation_ref", "operation", "event", "parcel_link", "order_request", "notification", "attempt",
+    "card", "operation_ref", "operation", "event", "parcel_link", "order_request", "notification", "attempt", "tally",
 }  # fmt: skip
 """Tables of which one issuer may have millions of rows."""
 WHOLE = {"list_notifications", "old_attempts"}
@@ -104,8 +104,11 @@ INSERT INTO card SELECT 'ISSUER' || n % 10, 'card-' || n, CASE WHEN n % 50 = 0 T
 INSERT INTO operation_ref SELECT 'ISSUER' || n % 10, 'op-' || n, 'card-' || n, NULL FROM numbers WHERE n % 50 <> 0;
 INSERT INTO operation_ref SELECT 'ISSUER' || n % 10, 'op-' || n, NULL, n FROM numbers WHERE n % 50 = 0;
 INSERT INTO operation SELECT 'ISSUER' || n % 10, 'card-' || n, n, 'op-' || n, 1, n + 1,
-    CASE WHEN n % 2 = 0 THEN n END, n, CASE WHEN n % 4 = 0 THEN n END, repeat('x', 500)::bytea, 400, ''
-    FROM numbers;
+    CASE WHEN n % 2 = 0 THEN n END, n, CASE WHEN n % 4 = 0 THEN n END, repeat('x', 500)::bytea, 400, '',
+    CASE n % 3 WHEN 0 THEN 'Delivered' WHEN 1 THEN 'InTransit' ELSE 'DATA_PREPARED' END, n, n % 3 / 2, 'nord', '', '',
+    'request-' || n FROM numbers;
+INSERT INTO tally SELECT 'ISSUER' || n % 10, CASE n % 3 WHEN 0 THEN 'passage' ELSE 'dwell' END, n, 'InTransit', '', '',
+    'dhl', n, 1 FROM numbers;
 INSERT INTO event SELECT 'ISSUER' || n % 10, 'card-' || n, 'site:north', 'event-' || n, n, n % 2,
     repeat('x', 200)::bytea FROM numbers;
 INSERT INTO inbox SELECT 'site:north', 'event-' || n, '', 'site', n, NULL, NULL, NULL, NULL, NULL FROM numbers;
@@ -191,9 +194,10 @@ def test_sqlite_clusters_every_table_by_its_key(filled_sqlite: str) -> None:
     assert [text for (text,) in texts if not text.endswith("WITHOUT ROWID")] == []
 
 
-OPERATION = "INSERT INTO operation VALUES ('ISSUER0001', 'card', 1, 'op-1', {}, {}, NULL, 1, NULL, '', {}, 'etag')"
-
-
+OPERATION = (
+    "INSERT INTO operation (issuer_id, card_id, requested_at, operation_id, sequence, change_no, ended_at, changed_at,"
+    " picture, strict_length, etag) VALUES ('ISSUER0001', 'card', 1, 'op-1', {}, {}, NULL, 1, '', {}, 'etag')"
+)
 NOTIFICATION = (
     "INSERT INTO notification VALUES"
     " ('ISSUER0001', 'n-1', 'e', 'card', 'op-1', 'PRODUCE', 1, {}, {}, 0, 0, 1, {}, '', '', 1)"
@@ -204,6 +208,7 @@ ILLEGAL = [
     OPERATION.format(1, 1, 0),
     "INSERT INTO issuer_counter (issuer_id, change_no) VALUES ('ISSUER0001', -1)",
     "INSERT INTO event VALUES ('ISSUER0001', 'card', 'site:a', 'e', 1, 2, '')",
+    "INSERT INTO tally VALUES ('ISSUER0001', 'guess', 1, '', '', '', '', 1, 1)",
     "INSERT INTO operation_ref VALUES ('ISSUER0001', 'op-1', 'card', 1)",
     "INSERT INTO parcel_link VALUES ('ISSUER0001', 'card', 'dhl', 'T1', 2, 1)",
     "INSERT INTO order_request VALUES ('ISSUER0001', 'op-1', 'card', NULL, '', 'LOST', 1)",

@@ -247,7 +247,8 @@ def test_what_is_not_about_production_can_be_replayed_too(database_url: str) -> 
         picture = '{"operationId":"op-x","operation":"UPDATE_ORDER","status":"FAILED","cardId":"a"}'
         execute(
             database_url,
-            f"INSERT INTO operation VALUES ('{ISSUER}', 'a', 2, 'op-x', 1, 99, NULL, {NOW}, NULL, CAST('{picture}' AS "  # noqa: S608 - our own
+            "INSERT INTO operation (issuer_id, card_id, requested_at, operation_id, sequence, change_no, changed_at,"  # noqa: S608 - our own
+            f" picture, strict_length, etag) VALUES ('{ISSUER}', 'a', 2, 'op-x', 1, 99, {NOW}, CAST('{picture}' AS "
             f"{'BLOB' if database_url.startswith('sqlite') else 'BYTEA'}), 80, '')",
         )
         replay = Replay(site.desk.db, site.wall)

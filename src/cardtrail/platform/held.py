@@ -13,6 +13,7 @@ import msgspec
 
 from cardtrail.core.event import CarrierEvent, Event, ProductionEvent, ProductionKind
 from cardtrail.core.order import PARCEL_AFTER, PARCEL_BEFORE, instant_of, operation_id_of
+from cardtrail.core.place import Place
 from cardtrail.core.status import ShipmentStatus
 from cardtrail.db import Row, Transaction
 from cardtrail.protocol.codec import decode_events
@@ -59,12 +60,16 @@ def rejected(code: str, text: str) -> Outcome:
 
 
 class Published(msgspec.Struct):
-    """What is published of one operation: the full form and how much of it is the published one."""
+    """What is published of one operation: the full form, how much of it is the published one, and where the order is.
+
+    `place` is None where it was not placed yet.
+    """
 
     requested_at: int
     sequence: int
     picture: bytes
     strict_length: int
+    place: Place | None
 
 
 class HeldCard:
@@ -258,11 +263,12 @@ class Held:
             bodies.setdefault((issuer_id, card_id), []).append(body)
         for key, stored in bodies.items():
             self.cards[key].events = {event.key: event for event in decode_events(stored)}
-        for issuer_id, card_id, operation_id, at, sequence, picture, length, sealed_at in self.tx.each(
+        for issuer_id, card_id, operation_id, at, sequence, picture, length, sealed_at, *where in self.tx.each(
             "operations_of_cards", keys
         ):
             card = self.cards[issuer_id, card_id]
-            card.published[operation_id] = Published(at, sequence, bytes(picture), length)
+            place = Place(where[0], where[1], bool(where[2]), *where[3:]) if where[0] else None
+            card.published[operation_id] = Published(at, sequence, bytes(picture), length, place)
             if sealed_at is not None:
                 card.sealed |= {operation_id}
 

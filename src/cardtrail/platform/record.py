@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from cardtrail.core.event import Event, ProductionEvent
 from cardtrail.core.operation import operation_of
 from cardtrail.core.order import Order, Projection, instant_of, operation_id_of, project
+from cardtrail.core.place import place_of
 from cardtrail.db import Row, Transaction
 from cardtrail.platform import held, refuse
 from cardtrail.platform.held import (
@@ -28,6 +29,7 @@ from cardtrail.platform.held import (
     parcel_of,
     rejected,
 )
+from cardtrail.platform.moves import Moves, row_of
 from cardtrail.platform.outbox import Change, Outbox
 from cardtrail.platform.refuse import CONFLICT, parcel_refusal, refusal_of
 from cardtrail.protocol.codec import answer_of, decode_events, etag_of, picture_of, strict_form
@@ -80,6 +82,7 @@ class _Recording:
         self.outbox = outbox
         self.room = room
         self.steps: list[Change] = []
+        self.moves = Moves()
         self.saved: list[Row] = []
         self.saved_links: dict[tuple[CardKey, ParcelKey], tuple[int, int]] = {}
         self.awaited: list[Row] = []
@@ -248,10 +251,14 @@ class _Recording:
         if before and picture.sealed(sequence) == before.picture:
             return
         full = picture.sealed(sequence + 1)
-        card.published[order.operation_id] = Published(order.requested_at, sequence + 1, full, picture.strict_length)
+        place = place_of(order)
+        self.moves.note(key[0], before.place if before else None, order, place, self.held.now)
+        card.published[order.operation_id] = Published(
+            order.requested_at, sequence + 1, full, picture.strict_length, place
+        )
         card.changes[order.operation_id] = (
             *key, order.requested_at, order.operation_id, sequence + 1, 0, order.ended_at, self.held.now,
-            full, picture.strict_length, etag_of(answer_of([full])),
+            full, picture.strict_length, etag_of(answer_of([full])), *row_of(place), order.issuer_request_id,
         )  # fmt: skip
         is_published = before is None or strict_form(before.picture, before.strict_length) != picture.published
         self.steps.append(Change(
@@ -324,6 +331,7 @@ class _Recording:
             for place, row in enumerate(rows, 1)
         ]  # fmt: skip
         self.tx.each("save_operations", rows)
+        self.tx.each("count_tallies", self.moves.rows())
         self.outbox.enqueue(self.tx, self.steps, {issuer_id: endpoints for issuer_id, _, endpoints in counted})
 
     # ── the rest of a large parcel ──

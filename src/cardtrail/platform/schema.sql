@@ -40,7 +40,8 @@ CREATE TABLE operation_ref (
 );
 CREATE INDEX operation_waiting ON operation_ref (waiting_since) WHERE waiting_since IS NOT NULL;
 
--- The picture of an order, ready to be sent. `strict_length` bytes of it and a brace are the published form.
+-- The picture of an order, ready to be sent. `strict_length` bytes of it and a brace are the published form. `place` to
+-- `carrier` are where the order is (core/place.py), for overviews and stuck clocks; `place` is empty until it was placed.
 CREATE TABLE operation (
     issuer_id     TEXT NOT NULL,
     card_id       TEXT NOT NULL,
@@ -54,10 +55,36 @@ CREATE TABLE operation (
     picture       BYTEA NOT NULL,
     strict_length BIGINT NOT NULL CHECK (strict_length > 0),
     etag          TEXT NOT NULL,
+    place         TEXT NOT NULL DEFAULT '',
+    since         BIGINT NOT NULL DEFAULT 0,
+    watched       BIGINT NOT NULL DEFAULT 0,
+    site          TEXT NOT NULL DEFAULT '',
+    channel       TEXT NOT NULL DEFAULT '',
+    carrier       TEXT NOT NULL DEFAULT '',
+    request_id    TEXT,
     PRIMARY KEY (issuer_id, card_id, requested_at, operation_id)
 );
 CREATE UNIQUE INDEX operation_change ON operation (issuer_id, change_no);
 CREATE INDEX operation_to_seal ON operation (changed_at) WHERE sealed_at IS NULL AND ended_at IS NOT NULL;
+CREATE INDEX operation_watched ON operation (issuer_id, place, site, channel, carrier, since) WHERE watched = 1;
+CREATE INDEX operation_unplaced ON operation (issuer_id, card_id) WHERE place = '';
+CREATE INDEX operation_request ON operation (issuer_id, request_id) WHERE request_id IS NOT NULL;
+
+-- What is counted as orders move, in the transaction that moves them, so that no page counts orders. `what` says which:
+-- 'standing' how many orders are at a place; 'passage' how many came to it in an `hour` since 1970; 'dwell' how many
+-- left it after `value` quarters of a business day; 'promise' how many were shipped `value` days after their due date.
+CREATE TABLE tally (
+    issuer_id TEXT NOT NULL,
+    what      TEXT NOT NULL CHECK (what IN ('standing', 'passage', 'dwell', 'promise')),
+    hour      BIGINT NOT NULL,
+    place     TEXT NOT NULL,
+    site      TEXT NOT NULL,
+    channel   TEXT NOT NULL,
+    carrier   TEXT NOT NULL,
+    value     BIGINT NOT NULL,
+    count     BIGINT NOT NULL,
+    PRIMARY KEY (issuer_id, what, hour, place, site, channel, carrier, value)
+);
 
 -- The events of a card: what orders are folded from.
 CREATE TABLE event (
@@ -111,6 +138,7 @@ CREATE TABLE parcel_link (
     CHECK (first_at <= last_at)
 );
 CREATE INDEX parcel_link_parcel ON parcel_link (carrier, tracking_number, issuer_id, card_id);
+CREATE INDEX parcel_link_number ON parcel_link (issuer_id, tracking_number);
 
 -- A parcel's event on its way to more cards than one transaction takes; resumed after the last card it reached.
 CREATE TABLE fanout (

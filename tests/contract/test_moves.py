@@ -1,0 +1,108 @@
+"""Where orders are and what is counted as they move, on both engines."""
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+from cardtrail.core.business import DAY
+from cardtrail.core.place import ENDS, PLACES
+from tests.desk import Desk, desk, execute
+from tests.events import event
+from tests.serving import ISSUER
+
+OTHER = "ISSUER0002"
+KINDS = ("requested", "prepared", "ready", "started", "failed", "done", "held", "released", "shipped", "canceled")
+SCANS = ("InTransit", "OutForDelivery", "AttemptFail", "Delivered")
+
+
+def some_events(chance: Random, count: int) -> list[dict[str, Any]]:
+    """Return events of a few cards in no order."""
+    found = []
+    for _ in range(count):
+        card_id, issuer_id = f"card-{chance.randrange(8)}", chance.choice([ISSUER, OTHER])
+        about = {"hours": chance.uniform(0, 500), "issuerId": issuer_id}
+        if chance.random() < 0.3:
+            found.append(event("scanned", card_id, status=chance.choice(SCANS), **about))
+        else:
+            found.append(event(chance.choice(KINDS), card_id, reason="r", dueDate="2026-01-20", **about))
+    return found
+
+
+def tallies(url: str, what: str) -> dict[tuple[Any, ...], int]:
+    """Return the counters of one kind that are not 0, by issuer, place and value."""
+    rows = execute(url, f"SELECT issuer_id, place, value, count FROM tally WHERE what = '{what}'")  # noqa: S608 - ours
+    found = Counter[tuple[Any, ...]]()
+    for issuer_id, place, value, count in rows:
+        found[issuer_id, place, value] += count
+    return {key: count for key, count in found.items() if count}
+
+
+def test_counters_of_places_say_what_counting_all_orders_would(database_url: str) -> None:
+    chance = Random(6)
+    with desk(database_url) as site:
+        for _ in range(12):
+            site.tell(*some_events(chance, 25))
+    rows = execute(database_url, "SELECT issuer_id, place, count(*) FROM operation GROUP BY issuer_id, place")
+    counted = {(issuer_id, place, 0): count for issuer_id, place, count in rows}
+    assert tallies(database_url, "standing") == counted
+    assert {place for _, place, _ in counted} <= set(PLACES)
+    assert len(counted) > 8
+    came = tallies(database_url, "passage")
+    assert all(came[key] >= count for key, count in counted.items())
+    watched = {row[0] for row in execute(database_url, "SELECT DISTINCT place FROM operation WHERE watched = 1")}
+    assert not watched & ENDS
+
+
+def told(site: Desk, card_id: str, **due: str) -> None:
+    parcel = {"carrier": "dhl", "trackingNumber": f"T-{card_id}"}
+    site.tell(
+        event("requested", card_id, hours=0, distributionChannel="CENTRAL"),
+        event("ready", card_id, hours=26, productionSite="nord", **due),  # a step left out: no dwell is told
+        event("started", card_id, hours=50, productionSite="nord"),
+        event("done", card_id, hours=56, productionSite="nord"),
+        event("shipped", card_id, hours=74, productionSite="nord", **parcel),
+        event("scanned", card_id, hours=80, status="InTransit", **parcel),
+        event("scanned", card_id, hours=128, status="Delivered", **parcel),
+    )
+
+
+def test_dwells_that_were_told_at_both_ends_are_counted_in_business_time(database_url: str) -> None:
+    """From Monday 8 h on; Thursday 16 h to Saturday 16 h is one business day and a third."""
+    with desk(database_url) as site:
+        told(site, "card-1")
+    assert tallies(database_url, "dwell") == {
+        (ISSUER, "CARD_PROD_READY", 4): 1, (ISSUER, "CARD_PROD_ONGOING", 1): 1, (ISSUER, "CARD_PROD_DONE", 3): 1,
+        (ISSUER, "CARD_SHIPPED", 1): 1, (ISSUER, "InTransit", 5): 1,
+    }  # fmt: skip
+    groups = execute(database_url, "SELECT place, site, channel, carrier FROM tally WHERE what = 'dwell'")
+    assert set(map(tuple, groups)) >= {("CARD_PROD_READY", "nord", "CENTRAL", ""), ("InTransit", "", "CENTRAL", "dhl")}
+
+
+def test_promises_are_counted_by_site_and_by_how_late_they_were(database_url: str) -> None:
+    with desk(database_url) as site:
+        for number, due in enumerate(["2026-01-08", "2026-01-08T10:00:00Z", "2026-01-06", "2026-01-09", "soon"]):
+            told(site, f"card-{number}", dueDate=due)
+        told(site, "card-9")
+    assert tallies(database_url, "promise") == {(ISSUER, "", 0): 2, (ISSUER, "", 2): 1, (ISSUER, "", -1): 1}
+
+
+def test_a_held_order_is_on_hold_since_it_was_held_and_then_where_it_was(database_url: str) -> None:
+    with desk(database_url) as site:
+        site.tell(event("requested", "card-1"), event("ready", "card-1", hours=20), event("held", "card-1", hours=30))
+        look = "SELECT place, since, watched FROM operation"
+        [(place, since, watched)] = execute(database_url, look)
+        assert (place, watched) == ("ON_HOLD", 1)
+        site.tell(event("released", "card-1", hours=40))
+        [(place, back, _)] = execute(database_url, look)
+        assert (place, since - back) == ("CARD_PROD_READY", 10 * DAY // 24)
+    assert tallies(database_url, "standing") == {(ISSUER, "CARD_PROD_READY", 0): 1}
+
+
+def test_a_card_in_the_post_without_a_number_is_not_watched(database_url: str) -> None:
+    with desk(database_url) as site:
+        site.tell(event("requested", "card-1"), event("shipped", "card-1", hours=20, carrier="deutsch-post"))
+        site.tell(event("requested", "card-2"), event("shipped", "card-2", hours=2, carrier="dhl", trackingNumber="T"))
+    rows = execute(database_url, "SELECT card_id, place, watched, carrier FROM operation ORDER BY card_id")
+    assert [tuple(row) for row in rows] == [
+        ("card-1", "CARD_SHIPPED", 0, "deutsch-post"), ("card-2", "CARD_SHIPPED", 1, "dhl"),
+    ]  # fmt: skip
