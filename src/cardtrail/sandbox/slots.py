@@ -10,7 +10,8 @@ from random import Random
 from cardtrail.errors import SettingError
 from cardtrail.sandbox.world.course import Course
 from cardtrail.sandbox.world.hours import HOUR
-from cardtrail.sandbox.world.world import Wish, World
+from cardtrail.sandbox.world.owed import Wish
+from cardtrail.sandbox.world.world import World
 
 SLOTS = 6
 """Cards under way at once where no number is asked for."""

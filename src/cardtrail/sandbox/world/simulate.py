@@ -26,9 +26,10 @@ from cardtrail.sandbox.world.clock import VirtualClock
 from cardtrail.sandbox.world.course import Event
 from cardtrail.sandbox.world.digest import Tally, tally_of
 from cardtrail.sandbox.world.hours import DAY, HOUR
+from cardtrail.sandbox.world.owed import Wish
 from cardtrail.sandbox.world.play import Player
 from cardtrail.sandbox.world.span import AS_FAST_AS_IT_GOES
-from cardtrail.sandbox.world.world import Wish, World
+from cardtrail.sandbox.world.world import World
 
 BEGIN = int(datetime(2026, 1, 5, 6, tzinfo=UTC).timestamp()) * SECOND
 """When a simulation begins, always: a Monday morning."""
