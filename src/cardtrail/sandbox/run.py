@@ -33,7 +33,7 @@ from cardtrail.sandbox.show import view_on
 from cardtrail.sandbox.slots import Slots
 from cardtrail.sandbox.stage import PORT, Cast, Script, Stage, listen, settings_of
 from cardtrail.sandbox.subscribe import subscribe
-from cardtrail.sandbox.tell import OWN_CARD, Places, Tell
+from cardtrail.sandbox.tell import Current, Places, Tell
 from cardtrail.sandbox.watch import View, Watch
 from cardtrail.sandbox.wire.forward import Forward
 from cardtrail.sandbox.wire.record import Recorder
@@ -84,8 +84,8 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
         secret = await subscribe(stage.platform.endpoints, receiver.url)
         places = Places(
             platform=stage.root, receiver=receiver.url, control=control.url,
-            control_token=secrets.token_urlsafe(24), keys=keys, secret=secret,
-            elsewhere="" if elsewhere is None else elsewhere.url, card_id=next(iter(slots.cards), OWN_CARD),
+            control_token=secrets.token_urlsafe(24), keys=keys,
+            elsewhere="" if elsewhere is None else elsewhere.url,
         )  # fmt: skip
         async with AsyncMirror.open(folder.mirror) as mirror:
             bank = Bank(
@@ -156,7 +156,10 @@ async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
         slots.begin()
         await cast.player.run_once()
         watch = Watch(look, bank, lambda: slots.cards, view)
-        tell = Tell(folder, places, cast.issuer, cast.producer, view)
+        tell = Tell(
+            folder, places, cast.issuer, cast.producer, view,
+            current=lambda: Current(card_id=slots.first, secret=bank.secrets[0]),
+        )  # fmt: skip
         await _together(cast.player.run(), watch.run(), bank.keep(kit), tell.run())
 
 
