@@ -144,7 +144,7 @@ def wire(
     card
         Only exchanges that name this card.
     html
-        File for the page, which holds the newest 500 exchanges with their bodies.
+        File for the page, which holds the newest 500 of them with their bodies.
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
@@ -154,8 +154,12 @@ def wire(
     if not 1 <= last <= MAX_LAST:
         raise SettingError(f"last: 1 to {MAX_LAST}")
     _check_hop(at)
-    newest = newest_of(_folder(data).path / NAME, MAX_LAST)
-    chosen = [each for each in newest if at in (None, each.hop) and (card is None or card in cards_in(each))]
+
+    def is_wanted(each: "Exchange") -> bool:
+        return at in (None, each.hop) and (card is None or card in cards_in(each))
+
+    asked = None if at is None and card is None else is_wanted
+    chosen = newest_of(_folder(data).path / NAME, last if html is None else MAX_LAST, asked)
     if html is not None:
         try:
             html.write_text(page_of(chosen), "utf-8")
@@ -163,7 +167,7 @@ def wire(
             raise SettingError(f"html: {error.strerror}: {html}") from None
         _say(f"{len(chosen)} exchanges are in {html}.")
         return
-    for exchange in chosen[-last:]:
+    for exchange in chosen:
         _say(_line(exchange))
     if not chosen:
         _say("Nothing of that has crossed the wire.")
