@@ -49,7 +49,7 @@ def run(  # noqa: PLR0913 -- each is an option of the command
     StoreUnavailable or SchemaMismatch.
     """
     keys = console.is_terminal and has_keys()
-    with closing(listen(port)) as socket_, _logging_to(folder), view_on(console, keys=keys) as view:
+    with closing(listen(port)) as socket_, logging_to(folder), view_on(console, keys=keys) as view:
         bound = socket_.getsockname()[1]
         if port is None and bound != PORT:
             view.say(f"Port {PORT} is taken; this is port {bound}.")
@@ -64,7 +64,7 @@ def run(  # noqa: PLR0913 -- each is an option of the command
 
 
 @contextmanager
-def _logging_to(folder: Folder) -> Iterator[None]:
+def logging_to(folder: Folder) -> Iterator[None]:
     """Write what goes wrong to the folder, so that it does not disturb the table."""
     with folder.log.open("w", buffering=1) as log:
         with redirect_stderr(log):  # `configure` takes what standard error is at that moment
