@@ -17,7 +17,7 @@ from contextlib import (
 
 from rich.console import Console
 
-from cardtrail.errors import CardtrailError
+from cardtrail.errors import CardtrailError, InputError, SettingError
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.logs import configure
@@ -39,13 +39,15 @@ from cardtrail.sandbox.wire.forward import Forward
 from cardtrail.sandbox.wire.record import Recorder
 from cardtrail.sandbox.world.control import world_routes
 
+_BASE_URL = "expected http:// or https:// and a host, perhaps a port and a path, such as http://127.0.0.1:9000"
+
 
 def run(  # noqa: PLR0913 -- each is an option of the command
     folder: Folder, port: int | None, script: Script, console: Console, *, cards: int, receiver: str = ""
 ) -> None:
     """Run until Ctrl-C or SIGTERM, or until whoever read its lines has gone; `cards` are under way at once.
 
-    `receiver` is the base URL of one that is notified in place of the bank's own. Raises InputError, SettingError,
+    `receiver` is the base URL of one that is notified in place of the bank's own. Raises SettingError,
     StoreUnavailable or SchemaMismatch.
     """
     keys = console.is_terminal and has_keys()
@@ -54,13 +56,20 @@ def run(  # noqa: PLR0913 -- each is an option of the command
         if port is None and bound != PORT:
             view.say(f"Port {PORT} is taken; this is port {bound}.")
         try:
-            elsewhere = Forward(receiver) if receiver else None
+            elsewhere = _elsewhere(receiver) if receiver else None
             asyncio.run(_run(folder, bound, script, socket_, view, cards=cards, keys=keys, elsewhere=elsewhere))
         except BrokenPipeError:
             return
     console.print(
         f"The sandbox has ended; its data stays in {folder.path}.", soft_wrap=True, style="none", markup=False
     )
+
+
+def _elsewhere(receiver: str) -> Forward:
+    try:
+        return Forward(receiver)
+    except InputError:
+        raise SettingError(f"receiver: {_BASE_URL}") from None
 
 
 @contextmanager

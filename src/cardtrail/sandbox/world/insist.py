@@ -28,7 +28,7 @@ async def insist(call: Callable[[], Awaitable[R]], seconds: float) -> R:
             return await call()
         except StoreUnavailable as error:
             if time.monotonic() + pause > deadline:
-                raise
+                raise StoreUnavailable(f"the platform does not answer within {seconds:g} s: {error}") from None
             _log.warning("tried_again", error=str(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, RETRY_SECONDS)
