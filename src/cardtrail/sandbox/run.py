@@ -1,6 +1,7 @@
 """The sandbox put together, in one process: a stage, a bank that it notifies, and what shows and tells of both."""
 
 import asyncio
+import math
 import secrets
 import signal
 import socket
@@ -38,6 +39,7 @@ from cardtrail.sandbox.watch import View, Watch
 from cardtrail.sandbox.wire.forward import Forward
 from cardtrail.sandbox.wire.record import Recorder
 from cardtrail.sandbox.world.control import world_routes
+from cardtrail.sandbox.world.insist import insist
 
 _BASE_URL = "expected http:// or https:// and a host, perhaps a port and a path, such as http://127.0.0.1:9000"
 
@@ -163,7 +165,7 @@ async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
     look = AsyncClient(eye + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid)
     async with kit, look:
         slots.begin()
-        await cast.player.run_once()
+        await insist(cast.player.run_once, math.inf)  # so that there is something to ask for
         watch = Watch(look, bank, lambda: slots.cards, view)
         tell = Tell(
             folder, places, cast.issuer, cast.producer, view,
