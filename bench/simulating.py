@@ -19,10 +19,11 @@ from cardtrail.platform.connector import CardOrder
 from cardtrail.sandbox.world.book import shipped_book
 from cardtrail.sandbox.world.clock import VirtualClock
 from cardtrail.sandbox.world.course import Event
+from cardtrail.sandbox.world.owed import Wish
 from cardtrail.sandbox.world.play import Player
 from cardtrail.sandbox.world.simulate import BEGIN, STEP, Plan, simulate, wish_all
 from cardtrail.sandbox.world.span import AS_FAST_AS_IT_GOES
-from cardtrail.sandbox.world.world import Wish, World
+from cardtrail.sandbox.world.world import World
 
 DAYS, SEED = 42, 7
 ROUNDS = 3

@@ -55,8 +55,8 @@ class Sandbox:
     @property
     def env(self) -> dict[str, str]:
         """What sandbox.env says."""
-        lines = (self.data / "sandbox.env").read_text().splitlines()
-        return {name: value for name, _, value in (line.partition("=") for line in lines)}
+        words = shlex.split((self.data / "sandbox.env").read_text())
+        return {name: value for name, _, value in (word.partition("=") for word in words)}
 
     @property
     def newest(self) -> dict[str, int]:

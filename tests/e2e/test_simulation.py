@@ -29,9 +29,11 @@ def test_what_a_simulation_cannot_be_is_said(tmp_path: Path) -> None:
         (("--speed", "10x", "--days", "3"), "speed: only max"), (("--days", "0"), "days: 1 to"),
         (("--days", "3", "--cards", "0"), "cards: 1 to"), (("--speed", "warp"), "speed: a speed such as"),
         (("--cards", "1001"), "cards: 0 to 1,000"), (("--scenarios", "none.toml"), "scenarios: No such file"),
-        (("--receiver", "nowhere"), "url"),
+        (("--receiver", "nowhere"), "receiver: expected http:// or https:// and a host"),
+        (("--days", "3", "--receiver", "http://127.0.0.1:9"), "receiver: not with --days"),
+        (("--days", "3", "--port", "0"), "port: not with --days"),
     ):  # fmt: skip
-        done = simulate(tmp_path, "--port", "0", *options)
+        done = simulate(tmp_path, *(() if "--days" in options else ("--port", "0")), *options)
         assert (done.returncode, text in done.stderr) == (2, True), done.stderr
 
 

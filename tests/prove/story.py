@@ -17,10 +17,11 @@ from cardtrail.sandbox.world.book import shipped_book
 from cardtrail.sandbox.world.clock import VirtualClock
 from cardtrail.sandbox.world.course import Event, Ordered
 from cardtrail.sandbox.world.hours import DAY, HOUR
+from cardtrail.sandbox.world.owed import Wish
 from cardtrail.sandbox.world.play import Player
 from cardtrail.sandbox.world.simulate import BEGIN
 from cardtrail.sandbox.world.span import AS_FAST_AS_IT_GOES
-from cardtrail.sandbox.world.world import Wish, World
+from cardtrail.sandbox.world.world import World
 from tests.serving import ISSUER, OTHER_ISSUER
 
 ISSUERS = (ISSUER, OTHER_ISSUER)

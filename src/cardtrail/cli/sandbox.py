@@ -48,8 +48,9 @@ def sandbox(  # noqa: PLR0913 -- each is an option
         A file of your own with sites, carriers, steps and scenarios, as `cardtrail sandbox scenarios` lists them.
     receiver
         Your own receiver's base URL, such as http://127.0.0.1:9000: it is notified in place of the pretend bank's.
+        Not with --days.
     port
-        Port on 127.0.0.1; 0 is any free one. Default: 8080, or the next that is free.
+        Port on 127.0.0.1; 0 is any free one. Default: 8080, or the next that is free. Not with --days.
     data
         Folder for databases, log and sandbox.env. Default: cardtrail-sandbox in your cache folder.
     """
@@ -66,12 +67,21 @@ def sandbox(  # noqa: PLR0913 -- each is an option
     book = shipped_book() if scenarios is None else book_with(scenarios)
     with folder_of(data or default_folder()) as folder:
         if days is not None:
-            if speed not in {"", "max"}:
-                raise SettingError("speed: only max goes with --days; a simulation waits for nobody")
+            _check_simulation(speed, receiver, port)
             simulated(folder, book, cards=1_000 if cards is None else cards, days=days, seed=seed)
             return
         script = Script(seed=seed, speed=speed_of(speed) if speed else SPEED, book=book)
         run(folder, port, script, Console(), cards=SLOTS if cards is None else cards, receiver=receiver)
+
+
+def _check_simulation(speed: str, receiver: str, port: int | None) -> None:
+    """Raise SettingError for what a simulation has no use for."""
+    if speed not in {"", "max"}:
+        raise SettingError("speed: only max goes with --days; a simulation waits for nobody")
+    if receiver:
+        raise SettingError("receiver: not with --days; a simulation notifies nobody")
+    if port is not None:
+        raise SettingError("port: not with --days; nobody can call a simulation")
 
 
 @sandbox_app.command(name="receiver")

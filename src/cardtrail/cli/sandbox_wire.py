@@ -54,7 +54,7 @@ def fault(  # noqa: PLR0913 -- what a fault can be told
     which
         With off: the kind that is switched off.
     at
-        Where on the wire: notifications, answers or events. Default: the first that the kind is for.
+        Where on the wire: notifications, answers or events. Default: the first that the kind is for; with off, all.
     rate
         Which part of the messages is struck, more than 0 and at most 1.
     card
@@ -66,20 +66,37 @@ def fault(  # noqa: PLR0913 -- what a fault can be told
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
-    from cardtrail.sandbox.switch import clear_faults, set_fault  # noqa: PLC0415 -- its HTTP client is an extra
+    from cardtrail.sandbox.switch import set_fault  # noqa: PLC0415 -- its HTTP client is an extra
     from cardtrail.sandbox.wire.faults import FaultIn, Faults  # noqa: PLC0415 -- as above
-    from cardtrail.sandbox.wire.kinds import about  # noqa: PLC0415 -- as above
 
     folder = _folder(data)
     if kind == OFF:
-        cleared = clear_faults(folder, None if which is None else about(which).kind)
-        _say(f"{cleared} fault{'' if cleared == 1 else 's'} switched off.")
+        given = {"rate": rate != 1, "card": bool(card), "seconds": seconds is not None, "count": count is not None}
+        for name in (name for name, is_given in given.items() if is_given):
+            raise SettingError(f"{name}: not with {OFF}; a fault is switched off as a whole, or --at one hop")
+        _switch_off(folder, which, at)
         return
     if which is not None:
         raise SettingError(f"which: only with {OFF}")
     cards = card or []
     Faults(0).set(kind, at, rate=rate, cards=cards, seconds=seconds, count=count)  # tells what is wrong with it
     _say(_told(set_fault(folder, kind, FaultIn(hop=at, rate=rate, cards=cards, seconds=seconds, count=count))))
+
+
+def _switch_off(folder: Any, which: str | None, at: str | None) -> None:
+    from cardtrail.sandbox.switch import clear_faults  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.wire.kinds import about  # noqa: PLC0415 -- as above
+
+    _check_hop(at)
+    cleared = clear_faults(folder, None if which is None else about(which).kind, at)
+    _say(f"{cleared} fault{'' if cleared == 1 else 's'} switched off{'' if at is None else f' at {at}'}.")
+
+
+def _check_hop(at: str | None) -> None:
+    from cardtrail.sandbox.wire.kinds import Hop  # noqa: PLC0415 -- as above
+
+    if at is not None and at not in set(Hop):
+        raise SettingError(f"at: one of {', '.join(Hop)}")
 
 
 def faults(*, data: Data = None) -> None:
@@ -127,20 +144,22 @@ def wire(
     card
         Only exchanges that name this card.
     html
-        File for the page, which holds the newest 500 exchanges with their bodies.
+        File for the page, which holds the newest 500 of them with their bodies.
     data
         The sandbox's folder. Default: cardtrail-sandbox in your cache folder.
     """
-    from cardtrail.sandbox.wire.kinds import Hop  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.wire.page import cards_in, page_of  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.wire.record import NAME, newest_of  # noqa: PLC0415 -- as above
 
     if not 1 <= last <= MAX_LAST:
         raise SettingError(f"last: 1 to {MAX_LAST}")
-    if at is not None and at not in set(Hop):
-        raise SettingError(f"at: one of {', '.join(Hop)}")
-    newest = newest_of(_folder(data).path / NAME, MAX_LAST)
-    chosen = [each for each in newest if at in (None, each.hop) and (card is None or card in cards_in(each))]
+    _check_hop(at)
+
+    def is_wanted(each: "Exchange") -> bool:
+        return at in (None, each.hop) and (card is None or card in cards_in(each))
+
+    asked = None if at is None and card is None else is_wanted
+    chosen = newest_of(_folder(data).path / NAME, last if html is None else MAX_LAST, asked)
     if html is not None:
         try:
             html.write_text(page_of(chosen), "utf-8")
@@ -148,7 +167,7 @@ def wire(
             raise SettingError(f"html: {error.strerror}: {html}") from None
         _say(f"{len(chosen)} exchanges are in {html}.")
         return
-    for exchange in chosen[-last:]:
+    for exchange in chosen:
         _say(_line(exchange))
     if not chosen:
         _say("Nothing of that has crossed the wire.")

@@ -228,11 +228,12 @@ def scenarios(*, file: Annotated[Path | None, Parameter(show_default=False)] = N
 def simulated(folder: "Folder", book: "Book", *, cards: int, days: int, seed: int) -> None:
     """Simulate, with a progress bar, and print what came of it."""
     from cardtrail.sandbox.admit import ISSUER_ID  # noqa: PLC0415 -- as above
+    from cardtrail.sandbox.run import logging_to  # noqa: PLC0415 -- as above
     from cardtrail.sandbox.world.simulate import Plan, simulate  # noqa: PLC0415 -- as above
 
     plan = Plan(issuer_id=ISSUER_ID, cards=cards, days=days, seed=seed)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with logging_to(folder), Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"{days} days of {cards:,} cards", total=1.0)
         found = asyncio.run(
             simulate(plan, book, folder.simulation, lambda done: progress.update(task, completed=done))
@@ -251,8 +252,9 @@ def _print_simulated(found: "Simulated", days: int, database: Path) -> None:
         Console().print(table, "")
     per_second = tally.events / found.seconds
     told = ", ".join(f"{count:,} {result}" for result, count in sorted(found.told.items()))
+    refused = f" ({found.refused:,} more refused; sandbox.log tells why)" if found.refused else ""
     _say(
-        f"{days} days, {tally.orders:,} orders, {tally.events:,} events ({told}) "
+        f"{days} days, {tally.orders:,} orders{refused}, {tally.events:,} events ({told}) "
         f"in {found.seconds:.1f} s: {per_second:,.0f} events a second.\n"
         f"store   {database}\n"
         f"digest  {tally.digest}"

@@ -64,7 +64,7 @@ class Caller:
         self.token = ""
 
     async def renew(self) -> bool:
-        """Fetch a token if it is time to; return whether it was. Raises Refused or StoreUnavailable."""
+        """Fetch a token if it is time to; return whether it was. Raises StoreUnavailable."""
         now = time.time()  # not monotonic: tokens go on ageing while a laptop sleeps
         if now < self._renew_at:
             return False
@@ -72,10 +72,16 @@ class Caller:
         return True
 
     async def _fetch(self, now: float) -> float:
-        """Take a new token; return how long it lives, seconds."""
+        """Take a new token; return how long it lives, seconds.
+
+        The old one is not shown for it. A refusal is not for good: clocks that differ now can agree later.
+        """
         url = self._root + TOKEN_PATH
         assertion = make_assertion(self.party.party_id, self.party.kid, self.party.key, int(now * SECOND), audience=url)
-        answer = await self._send(url, {"grant_type": GRANT, "assertion": assertion})
+        try:
+            answer = await self._send(url, {"grant_type": GRANT, "assertion": assertion})
+        except Refused as error:
+            raise StoreUnavailable(f"no token: {error}") from None
         self.token = answer["access_token"]
         return float(answer["expires_in"])
 
@@ -85,15 +91,15 @@ class Caller:
         Where the token is not believed any more, a new one is taken for this call, before it is time to.
         """
         try:
-            return await self._send(self._root + path, content)
+            return await self._send(self._root + path, content, self.token)
         except _Expired:
             await self._fetch(time.time())
-            return await self._send(self._root + path, content)
+            return await self._send(self._root + path, content, self.token)
 
-    async def _send(self, url: str, content: object) -> Any:
+    async def _send(self, url: str, content: object, token: str = "") -> Any:
         request = self._http.post(url).header("content-type", "application/json")
-        if self.token:
-            request = request.bearer_auth(self.token)
+        if token:
+            request = request.bearer_auth(token)
         try:
             response = await heeded(request.body_bytes(msgspec.json.encode(content)).build().send())
             body = bytes(await heeded(response.bytes()))

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cardtrail.errors import CardtrailError, Unauthorized
+from cardtrail.errors import CardtrailError, StoreUnavailable, Unauthorized
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
 from cardtrail.platform.request import encoded, ready, told
-from cardtrail.protocol.problem import problem_of
+from cardtrail.protocol.problem import problem, problem_of
 from cardtrail.sandbox.bank import ALL, Bank
 from cardtrail.sandbox.switch import DROP_PATH, PAGE_PATH, RECEIVER_PATH
 from cardtrail.sandbox.wire.board import fault_routes, record_routes
@@ -90,6 +90,9 @@ def _refused(error: CardtrailError) -> Response:
 
 async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, CardtrailError)  # noqa: S101 -- Starlette's handlers are not typed by exception
+    if isinstance(error, StoreUnavailable):  # the platform's own answers do not tell why, but this is for its operator
+        found = problem(503, error.code, str(error))
+        return ready(found.body, found.status)
     return _refused(error)
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +32,7 @@ class Folder:
 
     def write_env(self, values: Mapping[str, str]) -> None:
         """Write `KEY=value` lines that a shell can source; only the owner reads them, and nobody half of them."""
-        _write(self.env, "".join(f"{name}={value}\n" for name, value in values.items()))
+        _write(self.env, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
     def write_key(self, pem: str) -> None:
         """Write the issuer's private key; only the owner reads it."""
@@ -47,10 +48,12 @@ class Folder:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             with suppress(FileNotFoundError):
-                pairs = (line.partition("=") for line in self.env.read_text().splitlines())
+                pairs = (word.partition("=") for word in shlex.split(self.env.read_text()))
                 return {name: value for name, _, value in pairs}
         except FileNotFoundError:
             pass
+        except OSError as error:
+            raise SettingError(f"data: {error.strerror}: {self.path}; name the sandbox's folder") from None
         raise SettingError(f"data: no sandbox is running in {self.path}; name its folder with --data")
 
 

@@ -1,6 +1,7 @@
 """The sandbox put together, in one process: a stage, a bank that it notifies, and what shows and tells of both."""
 
 import asyncio
+import math
 import secrets
 import signal
 import socket
@@ -17,7 +18,7 @@ from contextlib import (
 
 from rich.console import Console
 
-from cardtrail.errors import CardtrailError
+from cardtrail.errors import CardtrailError, InputError, SettingError
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.logs import configure
@@ -33,11 +34,14 @@ from cardtrail.sandbox.show import view_on
 from cardtrail.sandbox.slots import Slots
 from cardtrail.sandbox.stage import PORT, Cast, Script, Stage, listen, settings_of
 from cardtrail.sandbox.subscribe import subscribe
-from cardtrail.sandbox.tell import OWN_CARD, Places, Tell
+from cardtrail.sandbox.tell import Current, Places, Tell
 from cardtrail.sandbox.watch import View, Watch
 from cardtrail.sandbox.wire.forward import Forward
 from cardtrail.sandbox.wire.record import Recorder
 from cardtrail.sandbox.world.control import world_routes
+from cardtrail.sandbox.world.insist import insist
+
+_BASE_URL = "expected http:// or https:// and a host, perhaps a port and a path, such as http://127.0.0.1:9000"
 
 
 def run(  # noqa: PLR0913 -- each is an option of the command
@@ -45,16 +49,16 @@ def run(  # noqa: PLR0913 -- each is an option of the command
 ) -> None:
     """Run until Ctrl-C or SIGTERM, or until whoever read its lines has gone; `cards` are under way at once.
 
-    `receiver` is the base URL of one that is notified in place of the bank's own. Raises InputError, SettingError,
+    `receiver` is the base URL of one that is notified in place of the bank's own. Raises SettingError,
     StoreUnavailable or SchemaMismatch.
     """
     keys = console.is_terminal and has_keys()
-    with closing(listen(port)) as socket_, _logging_to(folder), view_on(console, keys=keys) as view:
+    with closing(listen(port)) as socket_, logging_to(folder), view_on(console, keys=keys) as view:
         bound = socket_.getsockname()[1]
         if port is None and bound != PORT:
             view.say(f"Port {PORT} is taken; this is port {bound}.")
         try:
-            elsewhere = Forward(receiver) if receiver else None
+            elsewhere = _elsewhere(receiver) if receiver else None
             asyncio.run(_run(folder, bound, script, socket_, view, cards=cards, keys=keys, elsewhere=elsewhere))
         except BrokenPipeError:
             return
@@ -63,8 +67,15 @@ def run(  # noqa: PLR0913 -- each is an option of the command
     )
 
 
+def _elsewhere(receiver: str) -> Forward:
+    try:
+        return Forward(receiver)
+    except InputError:
+        raise SettingError(f"receiver: {_BASE_URL}") from None
+
+
 @contextmanager
-def _logging_to(folder: Folder) -> Iterator[None]:
+def logging_to(folder: Folder) -> Iterator[None]:
     """Write what goes wrong to the folder, so that it does not disturb the table."""
     with folder.log.open("w", buffering=1) as log:
         with redirect_stderr(log):  # `configure` takes what standard error is at that moment
@@ -84,8 +95,8 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
         secret = await subscribe(stage.platform.endpoints, receiver.url)
         places = Places(
             platform=stage.root, receiver=receiver.url, control=control.url,
-            control_token=secrets.token_urlsafe(24), keys=keys, secret=secret,
-            elsewhere="" if elsewhere is None else elsewhere.url, card_id=next(iter(slots.cards), OWN_CARD),
+            control_token=secrets.token_urlsafe(24), keys=keys,
+            elsewhere="" if elsewhere is None else elsewhere.url,
         )  # fmt: skip
         async with AsyncMirror.open(folder.mirror) as mirror:
             bank = Bank(
@@ -154,9 +165,12 @@ async def _play(  # noqa: PLR0913 -- all the parts of the play meet here
     look = AsyncClient(eye + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid)
     async with kit, look:
         slots.begin()
-        await cast.player.run_once()
+        await insist(cast.player.run_once, math.inf)  # so that there is something to ask for
         watch = Watch(look, bank, lambda: slots.cards, view)
-        tell = Tell(folder, places, cast.issuer, cast.producer, view)
+        tell = Tell(
+            folder, places, cast.issuer, cast.producer, view,
+            current=lambda: Current(card_id=slots.first, secret=bank.secrets[0]),
+        )  # fmt: skip
         await _together(cast.player.run(), watch.run(), bank.keep(kit), tell.run())
 
 

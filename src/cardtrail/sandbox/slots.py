@@ -1,7 +1,7 @@
 """The pretend bank's customers: so many cards under way at once, each followed by another when its story has ended.
 
 The first slot is the card of the printed curl: it is ordered again and again, so that there is always something to
-see. The others go on with new cards.
+see, and followed by a new card where the platform takes no more orders of it. The others go on with new cards.
 """
 
 import time
@@ -10,7 +10,8 @@ from random import Random
 from cardtrail.errors import SettingError
 from cardtrail.sandbox.world.course import Course
 from cardtrail.sandbox.world.hours import HOUR
-from cardtrail.sandbox.world.world import Wish, World
+from cardtrail.sandbox.world.owed import Wish
+from cardtrail.sandbox.world.world import World
 
 SLOTS = 6
 """Cards under way at once where no number is asked for."""
@@ -42,6 +43,7 @@ class Slots:
     def begin(self) -> None:
         """Order the first cards."""
         self._world.on_end = self._on_end
+        self._world.on_refused = self._on_refused
         for card_id, slot in self._slots.items():
             self._wish(self._world.clock(), card_id, _OPENING[slot] if slot < len(_OPENING) else "")
 
@@ -51,12 +53,26 @@ class Slots:
         others = [card for issuer, card in reversed(self._world.courses) if issuer == self._issuer_id]
         return list(dict.fromkeys([*self._slots, *others]))[:SHOWN]
 
+    @property
+    def first(self) -> str | None:
+        """The card of the first slot; None where the bank orders none."""
+        return next(iter(self._slots), None)
+
     def _on_end(self, course: Course, at: int) -> None:
         card_id = course.order.card_id
         if course.scenario.reorder or course.order.issuer_id != self._issuer_id or card_id not in self._slots:
             return  # ordered again anyway, or not one of ours
+        self._follow(card_id, at, is_new=self._slots[card_id] > 0)
+
+    def _on_refused(self, wish: Wish) -> None:
+        """Go on with another card: of one that was there in earlier runs, too, no more orders may be taken."""
+        if wish.card_id in self._slots:
+            self._follow(wish.card_id, self._world.clock(), is_new=True)
+
+    def _follow(self, card_id: str, at: int, *, is_new: bool) -> None:
+        """Have the slot of a card that is done with at an instant order again, a new card or the same."""
         slot = self._slots.pop(card_id)
-        if slot > 0:
+        if is_new:
             self._numbers += 1
             card_id = card_id_of(self._numbers)
         self._slots = dict(sorted([*self._slots.items(), (card_id, slot)], key=lambda each: each[1]))

@@ -38,9 +38,10 @@ def set_fault(folder: Folder, kind: str, wanted: FaultIn) -> dict[str, Any]:
     return told
 
 
-def clear_faults(folder: Folder, kind: str | None = None) -> int:
-    """Switch a fault off, or all; return how many were on. Raises as above."""
+def clear_faults(folder: Folder, kind: str | None = None, hop: str | None = None) -> int:
+    """Switch a fault off, or all, everywhere or on one hop; return how many were on. Raises as above."""
     path = FAULTS_PATH if kind is None else f"{FAULTS_PATH}/{quote(kind, safe='')}"
+    path += "" if hop is None else f"?hop={quote(hop, safe='')}"
     cleared: int = control(folder, "DELETE", path)["cleared"]
     return cleared
 

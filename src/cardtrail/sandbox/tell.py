@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
@@ -34,29 +35,39 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     receiver: str
     control: str
     control_token: str
-    card_id: str = OWN_CARD
-    """The card of the curl; the proposed one where the bank orders none."""
     keys: bool = False
     """Whether the terminal's keys are listened to."""
-    secret: str = ""
-    """What a receiver verifies notifications with."""
     elsewhere: str = ""
     """The base URL of the receiver that is notified in place of the bank's own; empty where it is the bank's."""
 
 
-class Tell:
-    """Tells what people and scripts need to know."""
+class Current(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be another while the sandbox runs."""
 
-    def __init__(self, folder: Folder, places: Places, issuer: Caller, producer: Caller, view: View) -> None:
+    card_id: str | None = None
+    """The card of the curl; None where the bank orders none, and one is proposed."""
+    secret: str = ""
+    """What a receiver verifies notifications with."""
+
+
+class Tell:
+    """Tells what people and scripts need to know; `current` is looked at every second."""
+
+    def __init__(  # noqa: PLR0913 -- all that there is to tell of
+        self, folder: Folder, places: Places, issuer: Caller, producer: Caller, view: View, *,
+        current: Callable[[], Current] = Current,
+    ) -> None:  # fmt: skip
         self._folder = folder
         self._places = places
         self._root = places.platform
         self._issuer = issuer
         self._producer = producer
         self._view = view
+        self._current = current
+        self._told = current()
 
     async def run(self) -> None:
-        """Tell everything, then the curl again whenever its token is a new one."""
+        """Tell everything, then again what is another: the curl with its token or card, and the secret."""
         self._write_env()
         self._view.say(self._welcome())
         while True:
@@ -67,14 +78,23 @@ class Tell:
                 _log.warning("token_not_renewed", error=str(error))
 
     async def run_once(self) -> int:
-        """Renew what is due; return how many tokens were. Raises Refused or StoreUnavailable."""
+        """Renew what is due, and tell what is another; return how many tokens were renewed. Raises StoreUnavailable."""
         curl_is_old = await self._issuer.renew()
         renewed = int(curl_is_old) + int(await self._producer.renew())
-        if renewed:
+        before, self._told = self._told, self._current()
+        if renewed or self._told != before:
             self._write_env()
-        if curl_is_old:
+        if self._told.card_id != before.card_id:
+            self._view.say(f"\nThe bank goes on with another card:\n\n{self._curl()}\n")
+        elif curl_is_old:
             self._view.say(f"\nA fresh token:\n\n{self._curl()}\n")
+        if self._told.secret != before.secret and self._places.elsewhere:
+            self._view.say(f"\nA fresh secret, which notifications are signed with now:\n\n{self._secret()}\n")
         return renewed
+
+    @property
+    def _card_id(self) -> str:
+        return self._told.card_id or OWN_CARD
 
     def _write_env(self) -> None:
         self._folder.write_env({
@@ -82,11 +102,11 @@ class Tell:
             "TOKEN_URL": self._root + TOKEN_PATH,
             "INGEST_URL": self._root + INGEST_PATH,
             "ISSUER_ID": ISSUER_ID,
-            "CARD_ID": self._places.card_id,
+            "CARD_ID": self._card_id,
             "ACCESS_TOKEN": self._issuer.token,
             "INGEST_TOKEN": self._producer.token,
             "RECEIVER_URL": self._places.receiver,
-            "WEBHOOK_SECRET": self._places.secret,
+            "WEBHOOK_SECRET": self._told.secret,
             "CONTROL_URL": self._places.control,
             "CONTROL_TOKEN": self._places.control_token,
             **self._kit(),
@@ -102,7 +122,7 @@ class Tell:
         return {f"{PREFIX}{name.upper()}": value for name, value in told.items()}
 
     def _curl(self) -> str:
-        path = f"{BASE_PATH}/issuers/{ISSUER_ID}/physicalCards/{self._places.card_id}/productionStatus"
+        path = f"{BASE_PATH}/issuers/{ISSUER_ID}/physicalCards/{self._card_id}/productionStatus"
         return (
             f"curl -X GET {_past_proxy(self._root)}\\\n"
             f'  "{self._root}{path}" \\\n'
@@ -126,16 +146,19 @@ class Tell:
         )
 
     def _question(self) -> str:
-        card_id = self._places.card_id
-        return f"The bank orders none: order {card_id} as below." if card_id == OWN_CARD else f"Where is {card_id}?"
+        card_id = self._told.card_id
+        return f"The bank orders none: order {OWN_CARD} as below." if card_id is None else f"Where is {card_id}?"
 
     def _receiver(self) -> str:
         if not self._places.elsewhere:
             return f"  bank   {self._places.receiver} (its receiver)"
         return (
             f"  yours  {self._places.elsewhere} (notified in place of the bank, whose mirror only asks)\n"
-            f"  secret {self._places.secret} (what you verify with; also WEBHOOK_SECRET in sandbox.env)"
+            f"{self._secret()}"
         )
+
+    def _secret(self) -> str:
+        return f"  secret {self._told.secret} (what you verify with; also WEBHOOK_SECRET in sandbox.env)"
 
     @property
     def _mine(self) -> str:

@@ -95,6 +95,17 @@ def test_a_fault_is_switched_on_listed_and_switched_off(shell: Shell, tmp_path: 
         assert sandbox.bank.bank.faults.active() == []
 
 
+def test_a_fault_is_switched_off_on_the_hop_that_is_named(shell: Shell, tmp_path: Path) -> None:
+    """--at was ignored, and the fault was off everywhere."""
+    with running(tmp_path) as sandbox:
+        for hop in ("answers", "events"):
+            said(shell, tmp_path, "fault", "500", "--at", hop)
+        said(shell, tmp_path, "fault", "delay", "--at", "events")
+        assert said(shell, tmp_path, "fault", "off", "500", "--at", "answers") == "1 fault switched off at answers.\n"
+        assert said(shell, tmp_path, "fault", "off", "--at", "events") == "2 faults switched off at events.\n"
+        assert sandbox.bank.bank.faults.active() == []
+
+
 def test_the_list_has_a_sentence_for_each_kind_also_where_no_sandbox_runs(shell: Shell, tmp_path: Path) -> None:
     listed = said(shell, tmp_path, "faults")
     for about in TABLE:
@@ -107,7 +118,8 @@ def test_the_list_has_a_sentence_for_each_kind_also_where_no_sandbox_runs(shell:
     "words",
     [("nothing",), ("delay", "--at", "answers"), ("delay", "--rate", "0"), ("delay", "--seconds", "-1"),
      ("reset", "--seconds", "1"), ("delay", "--card", "a b"), ("delay", "--count", "-1"), ("delay", "500"),
-     ("off", "nothing")],
+     ("off", "nothing"), ("off", "500", "--at", "nowhere"), ("off", "--rate", "0.5"), ("off", "--card", "c"),
+     ("off", "500", "--seconds", "1"), ("off", "500", "--count", "1")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_before_anything_is_asked(
     shell: Shell, tmp_path: Path, words: tuple[str, ...]

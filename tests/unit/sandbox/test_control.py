@@ -8,7 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+from cardtrail.errors import StoreUnavailable
 from cardtrail.sandbox.control import control_app
 from cardtrail.sandbox.switch import DROP_PATH, RECEIVER_PATH
 from tests.banking import Banking, banking
@@ -48,6 +52,20 @@ def test_any_share_is_dropped_and_all_where_none_is_named(tmp_path: Path) -> Non
                 answer = await put(port, DROP_PATH, content)
                 assert (answer.status, msgspec.json.decode(answer.body)["share"]) == (200, share)
                 assert (await told.bank.look()).share == share
+
+    asyncio.run(play())
+
+
+def test_who_waits_in_vain_is_told_what_for(tmp_path: Path) -> None:
+    async def busy(_: Request) -> Response:
+        raise StoreUnavailable("the platform does not answer within 10 s: gone")
+
+    async def play() -> None:
+        async with banking(tmp_path) as told:
+            app = control_app(told.bank, TOKEN, [Route("/busy", busy, methods=["PUT"])])
+            async with hosting(app) as port:
+                answer = await put(port, "/busy", {})
+                assert (answer.status, b"does not answer within 10 s: gone" in answer.body) == (503, True)
 
     asyncio.run(play())
 

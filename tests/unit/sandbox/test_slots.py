@@ -1,15 +1,33 @@
 """The pretend bank's customers: so many cards under way, one after another, and never more orders than there may be."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
-from cardtrail.errors import SettingError
+from cardtrail.errors import Refused, SettingError
 from cardtrail.sandbox import slots as module
 from cardtrail.sandbox.slots import MAX_SLOTS, SHOWN, SLOTS, Slots
 from cardtrail.sandbox.world.hours import DAY
+from cardtrail.sandbox.world.owed import Wish
 from cardtrail.sandbox.world.play import Player
 from tests.unit.sandbox.world.test_world import ISSUER, Heard, order, world_of
+
+MOST = 3
+
+
+class Full(Heard):
+    """A platform that takes few orders of a card."""
+
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[Refused | None]:
+        results: list[Refused | None] = []
+        for wish in wishes:
+            if sum(each.card_id == wish.card_id for each in self.wishes) >= MOST:
+                results.append(Refused("a card takes no more"))
+            else:
+                results += await super().order([wish])
+        return results
 
 
 def play(slots_wanted: int, days: int, seed: int = 1) -> tuple[Slots, Heard]:
@@ -45,6 +63,27 @@ def test_an_order_of_somebody_else_is_shown_and_not_followed_by_another() -> Non
         assert heard.wishes == []
 
     asyncio.run(run())
+
+
+def test_a_card_of_which_no_more_orders_are_taken_is_followed_by_another() -> None:
+    """The card of the curl stopped for ever after fifty orders, which a folder keeps from run to run."""
+
+    async def run() -> tuple[Slots, Full]:
+        world, clock, _ = world_of()
+        full = Full(world)
+        slots = Slots(ISSUER, world, 1, 2)
+        slots.begin()
+        assert slots.first == "card-demo-1"
+        await Player(world, clock, full).advance(200 * DAY)
+        return slots, full
+
+    slots, full = asyncio.run(run())
+    ordered = Counter(wish.card_id for wish in full.wishes)
+    assert max(ordered.values()) == MOST
+    assert ordered["card-demo-1"] == MOST
+    assert slots.first not in ("card-demo-1", None)
+    assert set(slots.cards[:2]) == set(slots._slots)
+    assert full.world.refused > 0
 
 
 def test_after_so_many_orders_the_bank_rests(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from cardtrail.sandbox.bank import Books
 from cardtrail.sandbox.call import Caller, client
 from cardtrail.sandbox.compare import Row, Sight
 from cardtrail.sandbox.folder import Folder, default_folder, folder_of
-from cardtrail.sandbox.tell import OWN_CARD, Places, Tell
+from cardtrail.sandbox.tell import OWN_CARD, Current, Places, Tell
 
 PLACES = Places(platform="", receiver="http://127.0.0.1:1", control="http://127.0.0.1:2", control_token="opens")
 
@@ -86,23 +87,58 @@ async def _tokens_are_renewed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("card_id", "question"), [("card-demo-1", "Where is card-demo-1?"), (OWN_CARD, "The bank orders none: order sbx-")]
+    ("card_id", "question"), [("card-demo-1", "Where is card-demo-1?"), (None, "The bank orders none: order sbx-")]
 )
 def test_the_curl_asks_for_a_card_that_is_there_or_says_how_to_order_it(
-    tmp_path: Path, card_id: str, question: str
+    tmp_path: Path, card_id: str | None, question: str
 ) -> None:
     """With `--cards 0` the curl asked for a card of the bank, which had none."""
-    welcome = asyncio.run(_welcome(tmp_path, msgspec.structs.replace(PLACES, platform="http://it", card_id=card_id)))
+    welcome = asyncio.run(_welcome(tmp_path, Current(card_id=card_id)))
     assert question in welcome
-    assert f"/physicalCards/{card_id}/productionStatus" in welcome
+    assert f"/physicalCards/{card_id or OWN_CARD}/productionStatus" in welcome
     assert f"sandbox order {OWN_CARD}" in welcome
 
 
-async def _welcome(path: Path, places: Places) -> str:
+async def _welcome(path: Path, current: Current) -> str:
+    places = msgspec.structs.replace(PLACES, platform="http://it")
     platform = Platform(Settings(database=f"sqlite:///{path}/it.db"))
     async with client() as http:
         issuer, producer = (Caller(http, "http://it", party) for party in await admit(platform.db))
-        return Tell(Folder(path), places, issuer, producer, Heard())._welcome()
+        return Tell(Folder(path), places, issuer, producer, Heard(), current=lambda: current)._welcome()
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "another", "said"),
+    [
+        ("", Current(card_id="card-demo-7", secret="old"), "/physicalCards/card-demo-7/productionStatus"),
+        ("http://it", Current(card_id="card-demo-1", secret="new"), "  secret new (what you verify with"),
+        ("", Current(card_id="card-demo-1", secret="new"), ""),
+    ],
+)  # fmt: skip
+def test_what_is_another_while_it_runs_is_told_and_written_again(
+    tmp_path: Path, elsewhere: str, another: Current, said: str
+) -> None:
+    """After a rotation of keys nobody could learn the secret; the curl's card had its last order at some time."""
+    heard, told = Heard(), [Current(card_id="card-demo-1", secret="old")]
+
+    async def run() -> None:
+        platform = Platform(Settings(database=f"sqlite:///{tmp_path}/it.db"))
+        async with client() as http:
+            issuer, producer = (Caller(http, "http://it", party) for party in await admit(platform.db))
+            issuer._renew_at = producer._renew_at = math.inf
+            places = msgspec.structs.replace(PLACES, elsewhere=elsewhere)
+            tell = Tell(Folder(tmp_path), places, issuer, producer, heard, current=lambda: told[0])
+            assert await tell.run_once() == 0
+            assert heard.said == []
+            told[0] = another
+            assert await tell.run_once() == 0
+        platform.db.close()
+
+    asyncio.run(run())
+    lines = Folder(tmp_path).env.read_text().splitlines()
+    assert {f"CARD_ID={another.card_id}", f"WEBHOOK_SECRET={another.secret}"} < set(lines)
+    assert len(heard.said) == bool(said)
+    assert said in "".join(heard.said)
 
 
 def test_what_an_earlier_run_left_in_the_folder_is_not_taken_for_news(tmp_path: Path) -> None:

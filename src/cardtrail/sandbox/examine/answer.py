@@ -1,6 +1,6 @@
 """What a receiver answered, and what may be expected of it. Contract section 7."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -14,11 +14,16 @@ SPLIT = frozenset({400, 413})
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An answer; names of headers are in lower case, and are there where it was read from a line of a case's own."""
+    """An answer; names of headers are in lower case, and are there where it was read from a line of a case's own.
+
+    `hide` takes what is secret from a text; `ends` tells whether such a line is closed behind it.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    hide: Callable[[str], str] = str
+    ends: bool = False
 
     @property
     def is_taken(self) -> bool:
@@ -31,8 +36,11 @@ class Answer(msgspec.Struct, frozen=True):
         return 400 <= self.status < 500  # noqa: PLR2004 -- HTTP statuses
 
     def __str__(self) -> str:
-        """Return it as a finding shows it: bytes of somebody else's, in one short line."""
-        body = plain(self.body[: 4 * MAX_SHOWN].decode("latin-1"))[:MAX_SHOWN].strip()
+        """Return it as a finding shows it: bytes of somebody else's, in one short line.
+
+        What is secret is hidden before anything is cut off: half of it would not be known for what it is.
+        """
+        body = plain(self.hide(self.body.decode("latin-1")))[:MAX_SHOWN].strip()
         return f"HTTP {self.status}{': ' + body if body else ''}"
 
 

@@ -4,6 +4,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
 
 from cardtrail.errors import InputError
@@ -49,6 +50,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             raise InputError("token", "visible ASCII characters expected")
 
     @property
+    def authorities(self) -> bytes:
+        """The authorities to trust, each as DER, one behind the other; whatever comments the file has are left out."""
+        found = load_pem_x509_certificates(self.ca_pem)
+        return b"".join(each.public_bytes(Encoding.DER) for each in found)
+
+    @property
     def parts(self) -> SplitResult:
         """The parts of its URL."""
         return urlsplit(self.url)
@@ -75,10 +82,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         return next((need for need in needs if not given[need]), None)
 
     def hide(self, text: str) -> str:
-        """Return a text without what is secret."""
-        for hidden in (self.secret, self.second_secret, self.token):
-            if hidden:
-                text = text.replace(hidden, "(hidden)")
+        """Return a text without what is secret, as it is or as JSON may have it."""
+        for hidden in filter(None, (self.secret, self.second_secret, self.token)):
+            for form in (hidden, hidden.replace("/", "\\/")):
+                text = text.replace(form, "(hidden)")
         return text
 
 

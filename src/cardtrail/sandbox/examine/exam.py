@@ -92,9 +92,10 @@ class Exam:
     async def _call(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
         """Make a call; where a kept connection had been closed meanwhile, as after an error, once more on a new one."""
         try:
-            return await heeded(_answer_of(self._http, method, url, headers, body))
+            answer = await heeded(_answer_of(self._http, method, url, headers, body))
         except _CutOff:
-            return await heeded(_answer_of(self._fresh, method, url, headers, body))
+            answer = await heeded(_answer_of(self._fresh, method, url, headers, body))
+        return msgspec.structs.replace(answer, hide=self.candidate.hide)
 
     @asynccontextmanager
     async def line(self) -> AsyncIterator[Line]:
@@ -112,7 +113,7 @@ class Exam:
             return []
         try:
             found = msgspec.json.decode(answer.body, type=_State) if answer.is_taken else None
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = None
         if found is None:
             raise Failed(f'the read hook answered {answer}; 404, or 200 with {{"operations":[…]}} expected')

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from cardtrail.sandbox.examine.answer import Answer
@@ -23,11 +23,14 @@ _WITHOUT_BODY = frozenset({204, 304})
 
 
 class Line:
-    """One connection."""
+    """One connection; `hide` takes what is secret from what is shown of its answers."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hide: Callable[[str], str] = str
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._hide = hide
 
     async def send(self, data: bytes) -> bool:
         """Send bytes; return False where the other side has hung up."""
@@ -68,22 +71,26 @@ class Line:
             raise Failed("the answer is not HTTP") from None
 
     async def _answer(self) -> Answer:
-        status, headers = await self._head()
+        version, status, headers = await self._head()
+        body, ends = b"", _ends(version, headers)
         if status in _WITHOUT_BODY or status < 200:  # noqa: PLR2004 -- an HTTP status
-            return Answer(status, headers, b"")
-        if "chunked" in headers.get("transfer-encoding", "").lower():
-            return Answer(status, headers, await self._chunks())
-        if "content-length" in headers:
-            return Answer(status, headers, await self._reader.readexactly(_size(headers["content-length"], 10)))
-        return Answer(status, headers, await self._reader.read(MAX_BODY))
+            pass
+        elif "chunked" in headers.get("transfer-encoding", "").lower():
+            body = await self._chunks()
+        elif "content-length" in headers:
+            body = await self._reader.readexactly(_size(headers["content-length"], 10))
+        else:
+            body, ends = await self._reader.read(MAX_BODY), True
+        return Answer(status, headers, body, self._hide, ends)
 
-    async def _head(self) -> tuple[int, dict[str, str]]:
+    async def _head(self) -> tuple[str, int, dict[str, str]]:
         text = (await self._reader.readuntil(2 * _LINE_END)).decode("latin-1")
         first, *lines = text.strip().split("\r\n")
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if not first.startswith("HTTP/1."):
             raise ValueError("no status line")
-        return int(first.split(" ")[1]), headers
+        version, status = first.split(" ")[:2]
+        return version, int(status), headers
 
     async def _chunks(self) -> bytes:
         body = b""
@@ -97,6 +104,12 @@ class Line:
         return body
 
 
+def _ends(version: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a connection ends behind an answer. RFC 9112 section 9.3."""
+    words = {word.strip().lower() for word in headers.get("connection", "").split(",")}
+    return "close" in words or (version == "HTTP/1.0" and "keep-alive" not in words)
+
+
 def _size(text: str, radix: int) -> int:
     size = int(text.strip(), radix)
     if not 0 <= size <= MAX_BODY:
@@ -108,7 +121,7 @@ def _size(text: str, radix: int) -> int:
 async def connected(candidate: Candidate) -> AsyncIterator[Line]:
     """Connect to a candidate, by TLS where its URL says so, and hang up at the end. Raises Silent."""
     parts = candidate.parts
-    context = _context(candidate.ca_pem) if parts.scheme == "https" else None
+    context = _context(candidate) if parts.scheme == "https" else None
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(
@@ -119,16 +132,16 @@ async def connected(candidate: Candidate) -> AsyncIterator[Line]:
     except OSError as error:
         raise Silent(f"no connection: {error}") from None
     try:
-        yield Line(reader, writer)
+        yield Line(reader, writer, candidate.hide)
     finally:
         writer.transport.abort()
 
 
-def _context(ca_pem: bytes) -> ssl.SSLContext:
+def _context(candidate: Candidate) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
-    if ca_pem:
-        context.load_verify_locations(cadata=ca_pem.decode("ascii"))
+    if candidate.ca_pem:
+        context.load_verify_locations(cadata=candidate.authorities)
     return context
 
 

@@ -100,7 +100,7 @@ class _Way:
         self._struck |= self._wire.faults.strike(self._hop, self._cards, among, applies)
 
     def _applies(self, fault: Fault) -> bool:
-        token = refuse.token_of(self._call)
+        token = "" if refuse.is_token_call(self._call) else refuse.token_of(self._call)  # which needs none
         return fault.kind is not Kind.TOKEN_EXPIRY or (bool(token) and not fault.spares(token))
 
     async def _act(self) -> None:

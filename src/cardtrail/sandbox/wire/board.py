@@ -50,9 +50,11 @@ def fault_routes(faults: Faults, say: Callable[[str], None]) -> list[BaseRoute]:
 
     async def switch_off(request: Request) -> Response:
         kind = request.path_params.get("kind")
-        cleared = faults.clear(kind, single(request, "hop"))
+        hop = single(request, "hop")
+        cleared = faults.clear(kind, hop)
         if cleared:
-            say(f"Fault {kind} is off." if kind else "All faults are off.")
+            place = f" at {hop}" if hop else ""
+            say(f"Fault {kind}{place} is off." if kind else f"All faults{place} are off.")
         return encoded({"cleared": cleared})
 
     return [

@@ -7,7 +7,7 @@ arrived: what a fault has changed is there as it was changed.
 import os
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -211,22 +211,26 @@ def _exchange(line: bytes, number: int) -> Exchange:
         raise InputError(f"line {number}", f"not an exchange: {error}") from None
 
 
-def newest_of(path: Path, most: int) -> list[Exchange]:
-    """Return the newest exchanges of a record, in order; the older half is looked at, too."""
+def newest_of(path: Path, most: int, wanted: Callable[[Exchange], bool] | None = None) -> list[Exchange]:
+    """Return the newest exchanges of a record, in order; the older half is looked at, too.
+
+    Those that are `wanted` are looked for in all of it, others only near its end.
+    """
     found: deque[Exchange] = deque(maxlen=most)
     for file in (older_of(path), path):
         if file.exists():
-            found.extend(_tail_of(file))
+            found.extend(_tail_of(file, MAX_TAIL) if wanted is None else filter(wanted, _tail_of(file)))
     return list(found)
 
 
-def _tail_of(path: Path) -> Iterator[Exchange]:
-    """Yield what is readable near the end of a file: it may be written to."""
+def _tail_of(path: Path, far: int | None = None) -> Iterator[Exchange]:
+    """Yield what is readable within so many bytes of a file's end, or in all of it: it may be written to."""
     with path.open("rb") as file:
-        start = max(0, path.stat().st_size - MAX_TAIL)
+        size = path.stat().st_size
+        start = 0 if far is None else max(0, size - far)
         file.seek(start)
         if start:
             file.readline(MAX_LINE)  # a part of one
-        for line in file.read(MAX_TAIL).splitlines():
-            with suppress(msgspec.DecodeError):
+        while file.tell() < size and (line := file.readline(MAX_LINE)):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 yield msgspec.json.decode(line, type=Exchange)

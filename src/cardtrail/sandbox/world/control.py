@@ -11,10 +11,10 @@ from cardtrail.errors import Conflict, InputError, Refused
 from cardtrail.platform.request import encoded, told
 from cardtrail.protocol.codec import CardId, Name
 from cardtrail.sandbox.world.clock import told_instant, wire_instant
+from cardtrail.sandbox.world.owed import Wish
 from cardtrail.sandbox.world.play import Player
 from cardtrail.sandbox.world.span import span_of, speed_of
 from cardtrail.sandbox.world.verbs import Scan, Verb
-from cardtrail.sandbox.world.world import Wish
 
 CLOCK_PATH = "/clock"
 ADVANCE_PATH = "/clock:advance"

@@ -80,6 +80,8 @@ class Course:
         """Another one after each change of what will be reported."""
         self._numbers = 0
         self._kept: list[Beat] = []
+        self._said: dict[str, Event] = {}
+        """Events that were told and will be again, by their ids."""
 
     @property
     def is_under_way(self) -> bool:
@@ -109,9 +111,20 @@ class Course:
 
     def take(self) -> Beat:
         """Take the next one: it is reported now."""
-        beat = self.beats.pop(0)
+        return self.tell(self.beats.pop(0))
+
+    def tell(self, beat: Beat) -> Beat:
+        """Count something as told; return it as it is told: the second time as the first, whatever was moved since."""
         self.told.append(beat.name)
-        return beat
+        if not self.scenario.again:
+            return beat
+        return msgspec.structs.replace(beat, event=self._said.setdefault(beat.event["eventId"], beat.event))
+
+    def next_scan(self) -> Beat | None:
+        """Return the next of the carrier that was not told yet; None where there is none."""
+        return next(
+            (each for each in self.beats if each.by == "carrier" and each.event["eventId"] not in self._said), None
+        )
 
 
 class Planner:
@@ -171,6 +184,10 @@ class Planner:
         parcel, is_first = self._plant.branch(course.site, self._book.sites[course.site], at, fresh)
         course.letter = Letter(parcel.carrier, parcel.number, is_scanned=is_first)
         return parcel.leaves_at
+
+    def close(self, letter: Letter) -> None:
+        """Put no more cards into a parcel."""
+        self._plant.close(letter.number or "")
 
     # ── one beat ──
 

@@ -59,6 +59,10 @@ class Plant:
             self._parcels[key] = Parcel(fresh[1], fresh[0], closes)
         return self._parcels[key], is_first
 
+    def close(self, number: str) -> None:
+        """Let no more cards into a parcel: whoever comes next is the first in another."""
+        self._parcels = {key: parcel for key, parcel in self._parcels.items() if parcel.number != number}
+
 
 def _end_of(site: Site, at: int) -> int:
     """Return when the site closes on the day of an instant."""

@@ -26,9 +26,10 @@ from cardtrail.sandbox.world.clock import VirtualClock
 from cardtrail.sandbox.world.course import Event
 from cardtrail.sandbox.world.digest import Tally, tally_of
 from cardtrail.sandbox.world.hours import DAY, HOUR
+from cardtrail.sandbox.world.owed import Wish
 from cardtrail.sandbox.world.play import Player
 from cardtrail.sandbox.world.span import AS_FAST_AS_IT_GOES
-from cardtrail.sandbox.world.world import Wish, World
+from cardtrail.sandbox.world.world import World
 
 BEGIN = int(datetime(2026, 1, 5, 6, tzinfo=UTC).timestamp()) * SECOND
 """When a simulation begins, always: a Monday morning."""
@@ -62,10 +63,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: orders of each scenario, how the events were answered, real seconds, and the store's tally."""
+    """What came of it: orders of each scenario, how the events were answered, real seconds, and the store's tally.
+
+    `refused` is how many orders the platform did not take.
+    """
 
     stories: dict[str, int]
     told: dict[str, int]
+    refused: int
     seconds: float
     tally: Tally
 
@@ -89,7 +94,9 @@ async def simulate(plan: Plan, book: Book, database: Path, progress: Progress = 
     finally:
         db.close()
     seconds = perf_counter() - began
-    return Simulated(stories=dict(world.stories), told=dict(world.told), seconds=seconds, tally=tally_of(url))
+    return Simulated(
+        stories=dict(world.stories), told=dict(world.told), refused=world.refused, seconds=seconds, tally=tally_of(url)
+    )  # fmt: skip
 
 
 async def _play(plan: Plan, world: World, clock: VirtualClock, inside: "Inside", progress: Progress) -> None:
@@ -105,7 +112,7 @@ def wish_all(plan: Plan, world: World) -> None:
 
 
 class Inside:
-    """The platform's own parts, called as they are. Nothing is refused here but what is wrong."""
+    """The platform's own parts, called as they are."""
 
     def __init__(self, issuer_id: str, ingest: Ingest, orders: Orders) -> None:
         self._issuer_id = issuer_id
@@ -118,11 +125,9 @@ class Inside:
         return [msgspec.to_builtins(result) for result in results]
 
     async def order(self, wishes: Sequence[Wish]) -> Sequence[CardtrailError | None]:
-        """Order cards; none is refused. Raises what the first that is refused is refused with."""
-        for outcome in await self._orders.order(self._issuer_id, [wanted(wish) for wish in wishes]):
-            if isinstance(outcome, CardtrailError):
-                raise outcome
-        return [None] * len(wishes)
+        """Order cards; return why each was not taken, None where it was."""
+        outcomes = await self._orders.order(self._issuer_id, [wanted(wish) for wish in wishes])
+        return [outcome if isinstance(outcome, CardtrailError) else None for outcome in outcomes]
 
 
 def wanted(wish: Wish) -> Wanted:

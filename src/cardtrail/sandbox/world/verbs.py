@@ -8,6 +8,7 @@ from cardtrail.errors import Conflict
 from cardtrail.protocol.codec import Code, Line, Text
 from cardtrail.sandbox.world.book import Step
 from cardtrail.sandbox.world.course import Course, Event
+from cardtrail.sandbox.world.entrust import entrust
 from cardtrail.sandbox.world.world import World
 
 _ENDS = frozenset({"canceled", "scrapped", "data_failed", "delivered", "returned"})
@@ -100,6 +101,7 @@ def _fail(world: World, course: Course, now: int, _: Scan) -> list[Event]:
 def _hold(world: World, course: Course, now: int, _: Scan) -> list[Event]:
     _needs_unshipped(course)
     event = _now(world, course, "held", now)
+    entrust(world, course)
     course.hold(now)
     return [event]
 
@@ -120,6 +122,7 @@ def _cancel(world: World, course: Course, now: int, _: Scan) -> list[Event]:
         course.release(now)
     _needs_unshipped(course)
     event = _now(world, course, "canceled", now)
+    entrust(world, course)
     course.plan([])
     return [event]
 
@@ -128,17 +131,22 @@ def _scan(world: World, course: Course, now: int, scan: Scan) -> list[Event]:
     if course.letter.number is None:
         raise Conflict("cardId: this card's carrier scans nothing")
     if scan == Scan():
-        planned = next((beat for beat in course.beats if beat.by == "carrier"), None)
-        if planned is None:
-            raise Conflict("cardId: its story has no scan left; say which with --status or --code")
-        course.plan([beat for beat in course.beats if beat is not planned])
-        course.told.append(planned.name)
-        return [planned.later(now - planned.happens_at).event]
+        return [_next_scan(course, now)]
     given = {name: value for name, value in msgspec.structs.asdict(scan).items() if value is not None}
     plain = _now(world, course, "collected", now)
     for name in ("status", "code", "message", "location"):
         plain.pop(name, None)
     return [plain | given]
+
+
+def _next_scan(course: Course, now: int) -> Event:
+    planned = course.next_scan()
+    if course.held_at is not None:
+        raise Conflict("cardId: the order is on hold; release it first, or say which scan with --status or --code")
+    if planned is None:
+        raise Conflict("cardId: its story has no scan left; say which with --status or --code")
+    course.plan([beat for beat in course.beats if beat is not planned])
+    return course.tell(planned.later(now - planned.happens_at)).event
 
 
 _ACTIONS = {

@@ -6,24 +6,23 @@ thing is taken, whatever clock drives it.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 
 from cardtrail.core.order import SECOND
-from cardtrail.errors import CardtrailError, NotFound, Refused
+from cardtrail.errors import CardtrailError, NotFound, Refused, StoreUnavailable
 from cardtrail.platform.connector import CardOrder
 from cardtrail.sandbox.wire.events import EventWire, Later
 from cardtrail.sandbox.world.book import Book
 from cardtrail.sandbox.world.course import Beat, Course, Event, Ordered, Planner
 from cardtrail.sandbox.world.magic import scenario_named
+from cardtrail.sandbox.world.owed import MAX_BATCH, Outside, Owed, Wish
 from cardtrail.sandbox.world.plant import Plant
 
-MAX_BATCH = 1_000
-"""Most events or orders of one call: what the platform takes at once."""
 MAX_COURSES = 200_000
 """Courses that are remembered; the oldest that have ended are forgotten."""
 MAX_KNOWN = 2 * MAX_COURSES
@@ -32,33 +31,16 @@ MAX_TEXT = 256
 """Longest text that an event may have; one with a longer is rejected as a whole."""
 REORDER_AFTER = 24 * 3_600 * 1_000_000
 """How long after a course's end the bank orders the card again, where its scenario says so, µs."""
+OVERDUE = 0
+"""When something happens that should have happened already: an instant before all others, µs."""
 NO_SCENARIO = "NO_SUCH_SCENARIO"
 """`errorCode` of an order whose magic id names none: it is rejected, so that a slip cannot pass unseen."""
 
 _log = structlog.get_logger()
 
 
-class Wish(msgspec.Struct, frozen=True):
-    """A card that the bank orders at some time."""
-
-    card_id: str
-    request_id: str
-
-
 Entry = Wish | Later | tuple[Course, int]
 """What stands on the agenda: an order of the bank, what the wire keeps back, a course's next step by its version."""
-
-
-class Outside(Protocol):
-    """Where the world's doings go: to the platform, by whatever way."""
-
-    async def report(self, events: Sequence[Event]) -> Sequence[Any]:
-        """Report events; return each one's result, `accepted`, `duplicate` or `rejected`, as ingest answers it."""
-        ...
-
-    async def order(self, wishes: Sequence[Wish]) -> Sequence[CardtrailError | None]:
-        """Have the bank order cards; return why each was refused, None where it was taken. Raises Refused for all."""
-        ...
 
 
 class World:
@@ -80,11 +62,18 @@ class World:
         """What events go through on their way to the platform, and may be lost, changed or kept back by."""
         self.on_end: Callable[[Course, int], None] = lambda _course, _at: None
         """Told when a course has come to its end, and when that was."""
+        self.on_refused: Callable[[Wish], None] = lambda _wish: None
+        """Told when the platform does not take an order of the bank."""
+        self.refused = 0
+        """Orders of the bank that the platform did not take."""
+        self.happened = 0
+        """How much has happened so far: what was due, whatever became of it on its way."""
         self._seed = seed
         self._touch = touch
         self._orders = Counter[tuple[str, str]]()
         self._known: dict[str, None] = {}
         self._agenda: list[tuple[int, int, Entry]] = []
+        self._owed = Owed()
         self._entries = 0
 
     # ── orders in ──
@@ -153,7 +142,10 @@ class World:
         self._touch()
 
     def next_at(self) -> int | None:
-        """Return when the next thing happens, µs; None where nothing will."""
+        """Return when the next thing happens, µs; None where nothing will, OVERDUE where the platform is to be told."""
+        return OVERDUE if self._owed.is_any else self._next_at()
+
+    def _next_at(self) -> int | None:
         while self._agenda and _is_void(self._agenda[0][2]):
             heapq.heappop(self._agenda)
         return self._agenda[0][0] if self._agenda else None
@@ -161,39 +153,34 @@ class World:
     async def play(self, until: int, outside: Outside) -> int:
         """Let everything happen that is due by an instant; return how much it was.
 
-        Raises what `outside` raises; what it had been given has happened, and was perhaps not heard of. Orders that are
-        refused keep nothing else from happening.
+        Raises StoreUnavailable where the platform has not heard of all of it: the rest is kept, and told the next time.
+        Raises Refused where the platform does not want something, which is then lost. Neither orders nor events keep
+        the others from being told.
         """
-        count = 0
-        while True:
-            wishes, events, late = self._due(until)
-            if not wishes and not events and not late:
-                return count
-            refused = await self._order(wishes, outside)
-            await self.tell([*late, *self._through(events)], outside)
-            if refused is not None:
-                raise refused
-            count += len(wishes) + len(events) + len(late)
+        before = self.happened
+        while self._take(until) or self._owed.is_any:
+            errors = [await _error_of(self.report(outside)), await _error_of(self._order(outside))]
+            for error in filter(None, errors):
+                raise error
+        return self.happened - before
 
-    async def _order(self, wishes: Sequence[Wish], outside: Outside) -> Refused | None:
-        """Have the bank order cards; what is refused is told in the log. Returns why all of them were, if they were."""
-        try:
-            results = await outside.order(wishes) if wishes else ()
-        except Refused as error:
-            return error
-        for wish, refused in zip(wishes, results, strict=True):
-            if refused is not None:
-                _log.error("not_ordered", card=wish.card_id, error=str(refused))
-        return None
+    async def report(self, outside: Outside) -> None:
+        """Report what has happened and was not heard of, and count how it was answered. Raises as `play`."""
+        while self._owed.events:
+            self.note(await self._owed.report(outside))
 
-    async def say(self, events: list[Event], outside: Outside) -> None:
-        """Have events reported that happen now. Raises as `play`."""
-        await self.tell(self._through(events), outside)
+    async def _order(self, outside: Outside) -> None:
+        while self._owed.wishes:
+            await self._owed.order(outside, self._refuse)
 
-    async def tell(self, events: Sequence[Event], outside: Outside) -> None:
-        """Report events as they are, and count how each was answered."""
-        for start in range(0, len(events), MAX_BATCH):
-            self.note(await outside.report(events[start : start + MAX_BATCH]))
+    def _refuse(self, wish: Wish, error: CardtrailError) -> None:
+        self.refused += 1
+        _log.error("not_ordered", card=wish.card_id, error=str(error))
+        self.on_refused(wish)
+
+    def say(self, events: list[Event]) -> None:
+        """Take events that happen now; `report` or `play` reports them."""
+        self._owed.events += self._through(events)
 
     def _through(self, events: list[Event]) -> list[Event]:
         """Send events through the wire; return those that arrive now. Others follow by the clock of the world."""
@@ -211,13 +198,13 @@ class World:
             if result["result"] == "rejected":
                 _log.warning("event_rejected", **{name: result.get(name) for name in ("eventId", "errorCode", "error")})
 
-    def _due(self, until: int) -> tuple[list[Wish], list[Event], list[Event]]:
-        """Take from the agenda what is due, as much as one call carries: orders, what happens, what the wire kept."""
-        wishes: list[Wish] = []
+    def _take(self, until: int) -> int:
+        """Take from the agenda what is due, about as much as one call carries; return how much it was."""
         events: list[Event] = []
         late: list[Event] = []
+        wishes: list[Wish] = []
         while len(wishes) + len(events) + len(late) < MAX_BATCH:
-            at = self.next_at()
+            at = self._next_at()
             if at is None or at > until:
                 break
             entry = heapq.heappop(self._agenda)[2]
@@ -227,7 +214,11 @@ class World:
                 late += entry.take()
             else:
                 events.append(self._step(entry[0]).event)
-        return wishes, events, late
+        self._owed.wishes += wishes
+        self._owed.events += [*late, *self._through(events)]
+        many = len(wishes) + len(events) + len(late)
+        self.happened += many
+        return many
 
     def _step(self, course: Course) -> Beat:
         """Let the next thing of a course happen."""
@@ -243,6 +234,15 @@ class World:
             wish = Wish(course.order.card_id, f"sbx-{course.scenario.reorder}-{course.order.short_id}")
             self.wish(at + REORDER_AFTER, wish)
         self.on_end(course, at)
+
+
+async def _error_of(work: Awaitable[None]) -> Refused | StoreUnavailable | None:
+    """Do something; return how the platform kept it from being done."""
+    try:
+        await work
+    except (Refused, StoreUnavailable) as error:
+        return error
+    return None
 
 
 def _is_void(entry: Entry) -> bool:

@@ -47,3 +47,8 @@ def test_what_a_case_needs_and_was_not_given_is_found() -> None:
     assert candidate.missing(()) is None
     assert candidate.missing((Need.SECRET,)) is None
     assert candidate.missing((Need.SECRET, Need.SECOND)) is Need.SECOND
+
+
+def test_what_is_secret_is_hidden_also_where_json_writes_its_slashes_in_another_way() -> None:
+    candidate = Candidate(**GOOD, token="to/ken", secret=SECRET)
+    assert candidate.hide(f'to/ken {SECRET} "to\\/ken"') == '(hidden) (hidden) "(hidden)"'

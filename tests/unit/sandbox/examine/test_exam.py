@@ -11,8 +11,10 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import msgspec
 import pytest
 
+from cardtrail.errors import RemoteError
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
 from cardtrail.sandbox.examine import exam
+from cardtrail.sandbox.examine.answer import MAX_SHOWN, Answer
 from cardtrail.sandbox.examine.candidate import Candidate
 from cardtrail.sandbox.examine.catalogue import chosen
 from cardtrail.sandbox.examine.result import Outcome, Report
@@ -20,7 +22,7 @@ from cardtrail.sandbox.examine.run import examine
 from tests.certificates import Authority
 from tests.hosting import hosting
 from tests.serving import ISSUER, PATIENCE
-from tests.unit.sandbox.examine.playing import answer, examined
+from tests.unit.sandbox.examine.playing import always, answer, examined
 from tests.unit.sandbox.examine.serving import serving_bytes
 
 
@@ -93,6 +95,33 @@ def test_who_parses_what_has_come_so_far_stores_half_a_call() -> None:
     assert failed(examined(Keeping(), chosen(["half-body"]))) == {}
 
 
+def test_a_read_hook_that_is_not_utf8_is_said_to_be_wrong() -> None:
+    """It ended the examination with a traceback."""
+    with pytest.raises(RemoteError, match="the read hook answered HTTP 200"):
+        examined(always(204, shown=b'{"operations": [{"a": "\xff"}]}'), chosen(["plain-is-kept"]))
+
+
+def test_a_token_that_is_answered_is_shown_in_no_part() -> None:
+    """Of the wrong token all but two letters were right, and what was cut off in the middle was not hidden."""
+    token = "".join(f"<{number}>" for number in range(60))
+    padding = b"." * (MAX_SHOWN - 40)
+
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        while (await receive()).get("more_body"):
+            pass
+        if given == f"Bearer {token}".encode():
+            await answer(send, 204, b"")
+        else:
+            await answer(send, 200, padding + given)
+
+    report = examined(echo, chosen(["wrong-token"]), token=token, state="")
+    assert set(failed(report)) == {"wrong-token"}
+    assert "<7><8>" not in failed(report)["wrong-token"]
+    shown = Answer(200, {}, padding + token.encode(), Candidate(url="", issuer_id=ISSUER, token=token).hide)
+    assert str(shown).endswith("(hidden)")
+
+
 def test_an_examination_goes_by_tls_where_the_url_says_so(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate = authority.certificate("bank")
@@ -102,9 +131,11 @@ def test_an_examination_goes_by_tls_where_the_url_says_so(tmp_path: Path) -> Non
         async with hosting(Keeping(), ssl_certfile=str(certificate)) as port:
             url = f"https://127.0.0.1:{port}"
             candidate = Candidate(url=url, issuer_id=ISSUER, state=f"{url}/state", ca_pem=ca_pem)
+            candidate.check()
             return await examine(candidate, cases, lambda _: None)
 
-    report = asyncio.run(run(authority.file.read_bytes()))
+    commented = "# die Behörde für Prüfungen\n".encode() + authority.file.read_bytes()
+    report = asyncio.run(run(commented))  # it ended with a traceback
     assert (failed(report), len(report.of(Outcome.PASSED))) == ({}, len(cases))
     with pytest.raises(Exception, match="cannot be examined: no answer: no agreement on TLS"):
         asyncio.run(run(b""))

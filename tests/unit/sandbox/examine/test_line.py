@@ -48,6 +48,21 @@ def test_answers_of_each_form_are_read(data: bytes, status: int, body: bytes) ->
 
 
 @pytest.mark.parametrize(
+    ("data", "ends"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", False),
+        (b"HTTP/1.1 204 No Content\r\nConnection: TE, Close\r\n\r\n", True),
+        (b"HTTP/1.0 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.0 204 No Content\r\nConnection: Keep-Alive\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", True),
+    ],
+)  # fmt: skip
+def test_it_is_known_whether_the_connection_ends_behind_an_answer(data: bytes, ends: bool) -> None:  # noqa: FBT001 -- a case
+    """Every receiver that speaks HTTP/1.0 failed the case of the connections that are kept."""
+    assert answered(data).ends is ends
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 ok\r\n\r\n",

@@ -67,6 +67,25 @@ def test_a_fault_is_switched_on_strikes_is_counted_and_is_switched_off(tmp_path:
     asyncio.run(play())
 
 
+def test_faults_that_are_switched_off_on_one_hop_are_said_to_be_off_there(tmp_path: Path) -> None:
+    """All were said to be off, although others were on."""
+
+    async def play() -> None:
+        async with boarded(tmp_path) as board:
+            for hop in ("answers", "notifications"):
+                await board.ask("PUT", f"{FAULTS_PATH}/500", {"hop": hop})
+                await board.ask("PUT", f"{FAULTS_PATH}/429", {"hop": hop})
+            for _ in range(4):
+                await board.told.said()
+            assert (await board.ask("DELETE", f"{FAULTS_PATH}?hop=answers")).body == b'{"cleared":2}'
+            assert await board.told.said() == "All faults at answers are off."
+            assert (await board.ask("DELETE", f"{FAULTS_PATH}/500?hop=notifications")).body == b'{"cleared":1}'
+            assert await board.told.said() == "Fault 500 at notifications is off."
+            assert [(each["kind"], each["hop"]) for each in await board.active()] == [("429", "notifications")]
+
+    asyncio.run(play())
+
+
 def test_without_a_body_a_fault_is_as_its_table_says_and_all_are_cleared_at_once(tmp_path: Path) -> None:
     async def play() -> None:
         async with boarded(tmp_path) as board:

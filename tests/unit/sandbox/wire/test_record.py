@@ -12,7 +12,7 @@ from cardtrail.errors import InputError
 from cardtrail.sandbox.wire import record as module
 from cardtrail.sandbox.wire.call import Answer, Call
 from cardtrail.sandbox.wire.kinds import Hop, Kind
-from cardtrail.sandbox.wire.record import MAX_BODY, MAX_PATH, Recorder, exchanges_of, newest_of, older_of
+from cardtrail.sandbox.wire.record import MAX_BODY, MAX_PATH, Exchange, Recorder, exchanges_of, newest_of, older_of
 
 ANSWER = Answer(200, [(b"content-type", b"application/json"), (b"set-cookie", b"x")], b'{"operations":[]}')
 
@@ -133,3 +133,18 @@ def test_the_newest_are_found_from_the_end_and_a_line_that_is_being_written_is_l
     assert 0 < len(numbers) < 20
     assert numbers == list(range(51 - len(numbers), 51))
     assert newest_of(tmp_path / "none.jsonl", 5) == []
+
+
+def test_those_that_are_wanted_are_found_however_much_was_written_since(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the newest 500 exchanges were looked through, which may hold none of a quiet card's."""
+    monkeypatch.setattr(module, "MAX_TAIL", 2_000)
+    for number in range(100):
+        noted(recorder, call(path="/banking/v1/rare" if number in {1, 2, 3, 60} else "/banking/v1/often"))
+
+    def is_rare(each: Exchange) -> bool:
+        return "rare" in each.path
+
+    assert [each.number for each in newest_of(recorder.path, 3, is_rare)] == [3, 4, 61]
+    assert len(newest_of(recorder.path, 500)) < 20

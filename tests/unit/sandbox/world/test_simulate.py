@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from cardtrail.errors import SettingError
-from cardtrail.sandbox.world.book import shipped_book
+from cardtrail.platform import orders
+from cardtrail.sandbox.world.book import book_with, shipped_book
 from cardtrail.sandbox.world.digest import tally_of
 from cardtrail.sandbox.world.simulate import MAX_CARDS, MAX_DAYS, Plan, Simulated, simulate
+
+FOR_EVER = """
+[scenarios.for-ever]
+about = "Its data is wrong, and the bank orders it again and again."
+weight = 100000
+reorder = "for-ever"
+steps = ["data_failed"]
+"""
 
 
 def simulated(path: Path, seed: int = 7, cards: int = 150, days: int = 30) -> Simulated:
@@ -35,6 +44,17 @@ def test_every_event_is_taken_and_every_order_is_at_some_stage(tmp_path: Path) -
     assert found.tally.events == found.told["accepted"] + found.tally.orders  # each order's own event
     assert sum(found.stories.values()) == sum(found.tally.stages.values()) == found.tally.orders >= 150
     assert found.tally.stages["CARD_SHIPPED, Delivered"] > 50
+
+
+def test_orders_that_are_refused_are_counted_and_end_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A story that has its card ordered again and again ended the simulation with the first order too many."""
+    monkeypatch.setattr(orders, "MAX_ORDERS", 3)
+    file = tmp_path / "mine.toml"
+    file.write_text(FOR_EVER, "utf-8")
+    plan = Plan(issuer_id="DEMO-BANK1", cards=20, days=365, seed=7)
+    found = asyncio.run(simulate(plan, book_with(file), tmp_path / "simulation.db"))
+    assert found.refused == found.stories["for-ever"] // 3 > 0
+    assert found.tally.orders == sum(found.stories.values())
 
 
 ONE = (

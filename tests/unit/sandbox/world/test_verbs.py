@@ -93,6 +93,85 @@ def test_a_scan_is_the_storys_next_one_or_what_is_given_whatever_was_before() ->
     assert card.ended == [card.course]
 
 
+def test_what_is_told_twice_is_told_the_same_whatever_was_moved_in_between() -> None:
+    """A scan, a hold or a shipment moved the time of one of two copies: the other was rejected as a conflict."""
+    card = Played("duplicate-events", 0)
+    told: dict[str, Event] = {}
+
+    def step() -> None:
+        card.clock.reach(card.course.beats[0].reported_at)
+        event = card.world._step(card.course).event
+        assert told.setdefault(event["eventId"], event) == event
+
+    while card.left[0] != "ready":
+        step()
+    card.act(Verb.HOLD)
+    card.clock.advance(5 * DAY)
+    card.act(Verb.RELEASE)
+    while card.left[0] != "announced":
+        step()
+    [first] = act(card.world, card.course, Verb.SCAN)
+    told[first["eventId"]] = first
+    [second] = act(card.world, card.course, Verb.SCAN)
+    assert second["eventId"] not in told  # the next one, not the first again
+    told[second["eventId"]] = second
+    while card.left:
+        step()
+    assert len(told) == 10
+
+
+class Branch(Played):
+    """Cards of one parcel to a branch; the first of them is `course`."""
+
+    def __init__(self, many: int) -> None:
+        super().__init__("bulk-to-branch")
+        self.courses = [self.course, *(self.join(number) for number in range(2, many + 1))]
+
+    def join(self, number: int) -> Course:
+        """Order one more card at the time when the world began."""
+        ordered = Ordered("DEMO-BANK1", f"card-{number}", "op-" + f"{number:032x}")
+        return self.world.begin(ordered, f"sbx-bulk-to-branch-{number}")
+
+    def mates(self) -> list[Course]:
+        return [each for each in self.courses if each.letter.number == self.course.letter.number]
+
+
+@pytest.mark.parametrize("verb", [Verb.CANCEL, Verb.HOLD])
+def test_a_card_that_stays_behind_leaves_its_parcels_scans_to_another(verb: Verb) -> None:
+    """Nobody in the parcel was scanned any more."""
+    branch = Branch(40)
+    first, second, *_ = branch.mates()
+    scans = [beat for beat in first.beats if beat.by == "carrier"]
+    assert scans
+    assert [beat.by for beat in second.beats if beat.by == "carrier"] == []
+    branch.act(verb)
+    assert [beat for beat in second.beats if beat.by == "carrier"] == scans
+    assert (first.letter.is_scanned, second.letter.is_scanned) == (False, True)
+    if verb is Verb.HOLD:
+        branch.act(Verb.RELEASE)
+    assert [beat for beat in first.beats if beat.by == "carrier"] == []
+    told: list[Event] = []
+    while (at := branch.world.next_at()) is not None:
+        branch.clock.reach(at)
+        branch.world._take(at)
+        told += branch.world._owed.events
+        branch.world._owed.events = []
+    scanned = [each for each in told if each.get("trackingNumber") == second.letter.number and "status" in each]
+    assert scanned[-1]["status"] == "Delivered"
+
+
+@pytest.mark.parametrize("verb", [Verb.CANCEL, Verb.HOLD])
+def test_nobody_joins_the_parcel_of_a_card_that_stays_behind_alone(verb: Verb) -> None:
+    branch, usual = Branch(1), Branch(1)
+    twin = next(each for each in map(usual.join, range(2, 99)) if each.letter.number == usual.course.letter.number)
+    branch.act(verb)
+    for number in range(2, int(twin.order.card_id.partition("-")[2]) + 1):
+        joined = branch.join(number)
+    assert joined.letter.is_scanned
+    assert joined.letter.number != branch.course.letter.number
+    assert branch.course.letter.is_scanned
+
+
 REFUSED: dict[str, tuple[str, int, list[Verb], Verb]] = {
     "shipped already": ("happy", 6, [], Verb.SHIP),
     "the card is shipped": ("happy", 6, [], Verb.CANCEL),
@@ -106,6 +185,7 @@ REFUSED: dict[str, tuple[str, int, list[Verb], Verb]] = {
     "scans nothing": ("untracked-post", 5, [], Verb.SCAN),
     "carrier scans nothing": ("untracked-post", 2, [], Verb.DELIVER),
     "no scan left": ("happy", 10, [], Verb.SCAN),
+    "on hold; release it first, or say which scan": ("happy", 2, [Verb.HOLD], Verb.SCAN),
 }
 
 

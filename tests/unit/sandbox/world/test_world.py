@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cardtrail.core.order import SECOND
-from cardtrail.errors import NotFound, Refused
+from cardtrail.errors import NotFound, Refused, StoreUnavailable
 from cardtrail.platform.connector import CardOrder
 from cardtrail.sandbox.wire.events import EventWire
 from cardtrail.sandbox.wire.faults import Faults
@@ -17,11 +17,12 @@ from cardtrail.sandbox.world.book import shipped_book
 from cardtrail.sandbox.world.clock import VirtualClock
 from cardtrail.sandbox.world.course import Event
 from cardtrail.sandbox.world.hours import DAY
+from cardtrail.sandbox.world.owed import MAX_BATCH, Wish
 from cardtrail.sandbox.world.play import Player
 from cardtrail.sandbox.world.simulate import BEGIN
 from cardtrail.sandbox.world.span import AS_FAST_AS_IT_GOES
 from cardtrail.sandbox.world.verbs import Scan, Verb
-from cardtrail.sandbox.world.world import MAX_BATCH, Wish, World
+from cardtrail.sandbox.world.world import OVERDUE, World
 
 ISSUER = "DEMO-BANK1"
 
@@ -59,6 +60,22 @@ class Picky(Heard):
         if self.at_once:
             raise Refused("no orders today")
         return [Refused("not this card")] * len(wishes)
+
+
+class Away(Heard):
+    """One that answers nothing, until it is there again."""
+
+    is_away = True
+
+    async def report(self, events: Sequence[Event]) -> Sequence[Any]:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        return await super().report(events)
+
+    async def order(self, wishes: Sequence[Wish]) -> Sequence[Refused | None]:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        return await super().order(wishes)
 
 
 def order(card_id: str, request_id: str | None = None, number: int = 1) -> CardOrder:
@@ -201,6 +218,31 @@ def test_an_order_that_is_refused_loses_no_event_that_was_due_with_it(*, at_once
         else:
             assert await world.play(due, picky) == 2
         assert [each["kind"] for each in picky.events] == ["prepared"]
+
+    asyncio.run(play())
+
+
+def test_what_the_platform_did_not_hear_of_is_told_when_it_answers_again() -> None:
+    """What had been taken from the agenda was lost where the call failed."""
+
+    async def play() -> None:
+        world, clock, _ = world_of()
+        away = Away(world)
+        await world.place(order("sbx-data-exception-1", number=77))
+        due = world.next_at()
+        assert due is not None
+        world.wish(due, Wish("sbx-happy-2", "r-2"))
+        clock.reach(due)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="away"):
+                await world.play(due, away)
+            assert world.next_at() == OVERDUE
+        away.is_away = False
+        assert await world.play(due, away) == 0
+        assert world.happened == 2
+        assert [each["kind"] for each in away.events] == ["data_failed"]
+        assert away.wishes == [Wish("sbx-happy-2", "r-2")]
+        assert world.next_at() not in (OVERDUE, None)
 
     asyncio.run(play())
 

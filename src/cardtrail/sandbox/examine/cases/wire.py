@@ -104,7 +104,7 @@ async def _keep_alive(exam: Exam) -> None:
             body = body_of(picture(exam.card()))
             answer = await _called(exam, line, body)
             taken(answer, f"call {number} of a connection")
-            if answer.headers.get("connection", "").lower() == "close":
+            if answer.ends:
                 return
 
 
@@ -123,7 +123,7 @@ async def _keep_alive_after_refusal(exam: Exam) -> None:
         )
         await line.send(head + body)
         answer = await line.answer(CALL_SECONDS)
-        if answer.headers.get("connection", "").lower() == "close":
+        if answer.ends:
             return
         try:
             taken(await _called(exam, line, body_of(picture(exam.card()))), "the next call on the connection")

@@ -1,6 +1,7 @@
 """What can never be taken: it must be refused so that it is not sent again, and harm nobody. Contract section 7."""
 
 import gzip
+import secrets
 
 from cardtrail.sandbox.examine.answer import refused, set_aside
 from cardtrail.sandbox.examine.case import Need, Theme, Weight
@@ -8,6 +9,9 @@ from cardtrail.sandbox.examine.exam import Exam
 from cardtrail.sandbox.examine.picture import body_of, picture
 
 WRONG = Theme("wrong", "what can never be taken is refused, and only that")
+
+TOKEN_BYTES = 24
+"""Random bytes in a token that is wrong."""
 
 _AS_400 = "Answer 400; 422 and 500 are sent again for days, and count against your endpoint."
 _AGAIN = "What is answered by anything but 400 or 413 comes again for days, and looks like an outage of yours."
@@ -147,7 +151,7 @@ async def _no_token(exam: Exam) -> None:
 async def _wrong_token(exam: Exam) -> None:
     card, token = exam.card(), exam.candidate.token
     body = body_of(picture(card))
-    changed = token[:-2] + ("AA" if token[-2:] != "AA" else "BB")
-    for wrong in (f"Bearer {changed}", f"Basic {token}", "Bearer"):
+    other = secrets.token_urlsafe(TOKEN_BYTES)  # nothing of the right one is in it, where it is shown
+    for wrong in (f"Bearer {other}", f"Basic {token}", "Bearer"):
         refused(await exam.post(body, exam.headers(body) | {"authorization": wrong}), best=401)
     await exam.expect_nothing(card)
