@@ -20,7 +20,7 @@ def some_events(chance: Random, count: int) -> list[dict[str, Any]]:
     found = []
     for _ in range(count):
         card_id, issuer_id = f"card-{chance.randrange(8)}", chance.choice([ISSUER, OTHER])
-        about = {"hours": chance.uniform(0, 500), "issuerId": issuer_id}
+        about: dict[str, Any] = {"hours": chance.uniform(0, 500), "issuerId": issuer_id}
         if chance.random() < 0.3:
             found.append(event("scanned", card_id, status=chance.choice(SCANS), **about))
         else:
