@@ -15,7 +15,7 @@ ROWS = 20_000
 """Rows of each large table: enough for PostgreSQL to prefer an index by itself."""
 SELDOM = {
     "all_parties", "active_keys", "keys_of_party", "signing_keys", "forget_assertions", "list_audit", "list_endpoints",
-    "lanes_with_work", "lane_health", "list_of_card",
+    "lanes_with_work", "lane_health", "list_of_card", "all_accounts", "forget_sessions",
 }  # fmt: skip
 """Queries of people and of the background, which read a table as a whole where that is cheaper."""
 QUEUES = {"next_fanout"}
@@ -28,7 +28,7 @@ INDEXES = {
     "lanes_with_work": "notification_due (issuer_id=? AND endpoint_id=?",
 }  # fmt: skip
 """What SQLite is to search notifications by: it keeps no statistics, and believes that an issuer has ten of them."""
-SORTED = {"list_of_card"}
+SORTED = {"list_of_card", "trim_sessions"}
 """Queries that sort the few rows they have found."""
 IN_ORDER = {"latest_picture", "history", "links_of_parcels", "pictures_since"}
 """Queries whose rows come in the order of a key, without sorting."""
@@ -39,7 +39,8 @@ GROWING = {
 WHOLE = {"list_notifications", "old_attempts"}
 """Queries that walk through all that an issuer has in the order of its key, a page at a time."""
 NOT_BY_ISSUER = {
-    "inbox", "parcel", "fanout", "meta", "party", "party_key", "signing_key", "assertion_seen", "audit",
+    "inbox", "parcel", "fanout", "meta", "party", "party_key", "signing_key", "assertion_seen", "audit", "account",
+    "session",
 }  # fmt: skip
 """Tables whose rows belong to no issuer; design, section 5. `fanout` is a part of the inbox."""
 
@@ -132,6 +133,8 @@ INSERT INTO party SELECT 'party-' || n, 'ISSUER', 'ACTIVE', 1, '[]', '[]', '[]',
 INSERT INTO party_key SELECT 'party-' || n, 'key-1', 'ACTIVE', '{}', n FROM numbers;
 INSERT INTO signing_key SELECT 'key-' || n, '{}', '', n FROM numbers;
 INSERT INTO audit SELECT lpad(n::text, 9, '0'), n, 'actor', 'action', 'subject', NULL, NULL FROM numbers;
+INSERT INTO account SELECT 'name-' || n, 'ACTIVE', 1, '', '{}', 0, n, NULL FROM numbers;
+INSERT INTO session SELECT 'name-' || n / 5, 'hash-' || n, 1, '', n, n, n FROM numbers;
 INSERT INTO meta SELECT 'name-' || n, 'value' FROM numbers
 """
 _KNOWN: dict[str, Any] = {
@@ -140,6 +143,7 @@ _KNOWN: dict[str, Any] = {
     "name": "name-1", "audit_id": "000000001", "kid": "key-1", "fingerprint": b"", "body": b"", "picture": b"",
     "private_box": b"", "before": 1, "most": 1, "endpoint_id": "main", "state": "DEAD", "after_id": "00000000000001",
     "notification_id": "00000000000001", "attempt_id": "00000000000001", "version": "v1",
+    "account": "name-1", "token_hash": "hash-1",
 }  # fmt: skip
 """Values that are there, so that the planner's statistics mean something."""
 
@@ -229,6 +233,11 @@ ILLEGAL = [
     NOTIFICATION.format("'DEAD'", 0, "NULL"),
     "INSERT INTO attempt VALUES ('ISSUER0001', 'a', 'e', 1, 0, 204, NULL, 1, '')",
     "INSERT INTO attempt VALUES ('ISSUER0001', 'a', 'e', 1, 1, NULL, NULL, 1, '')",
+    "INSERT INTO account VALUES ('ada', 'GONE', 1, '', '{}', 0, 1, NULL)",
+    "INSERT INTO account VALUES ('ada', 'ACTIVE', 0, '', '{}', 0, 1, NULL)",
+    "INSERT INTO account VALUES ('ada', 'ACTIVE', 1, '', '{}', 2, 1, NULL)",
+    "INSERT INTO session VALUES ('ada', 'hash', 1, '', 2, 1, 3)",
+    "INSERT INTO session VALUES ('ada', 'hash', 1, '', 1, 3, 2)",
     "INSERT INTO party VALUES ('p', 'BANK', 'ACTIVE', 1, '[]', '[]', '[]', '[]', 0, 1, 1)",
     "INSERT INTO party VALUES ('p', 'ISSUER', 'GONE', 1, '[]', '[]', '[]', '[]', 0, 1, 1)",
     "INSERT INTO party VALUES ('p', 'ISSUER', 'ACTIVE', 0, '[]', '[]', '[]', '[]', 0, 1, 1)",

@@ -23,6 +23,7 @@ COMMANDS = {
     "notifications": ("cardtrail.cli.notifications:notifications_app", PLATFORM),
     "party": ("cardtrail.cli.party:party_app", PLATFORM),
     "key": ("cardtrail.cli.party:key_app", PLATFORM),
+    "account": ("cardtrail.cli.account:account_app", PLATFORM),
     "audit": ("cardtrail.cli.party:audit_app", PLATFORM),
     "retention": ("cardtrail.cli.retention:retention_app", PLATFORM),
     "epoch": ("cardtrail.cli.epoch:epoch_app", PLATFORM),

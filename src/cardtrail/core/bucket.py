@@ -41,3 +41,7 @@ class Bucket:
         wait = max(0.0, self.due - now - self.room)
         self.due = max(self.due, now) + self.interval
         return wait
+
+    def give_back(self) -> None:
+        """Give a token back that was taken."""
+        self.due -= self.interval

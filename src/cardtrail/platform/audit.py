@@ -1,4 +1,7 @@
-"""Every change of parties, keys and the epoch goes through here: one transaction holds it and its line of the audit."""
+"""Every change of parties, keys, accounts and the epoch goes through here.
+
+One transaction holds it and its line of the audit.
+"""
 
 import secrets
 from collections.abc import Callable
@@ -7,6 +10,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from cardtrail.db import Database, Row, Transaction
+from cardtrail.pages.door.change import Changed
 
 MAX_LISTED = 1_000
 """Most changes in one list."""
@@ -54,6 +58,22 @@ async def change(db: Database, actor: str, at: int, work: Callable[[Transaction]
 
     await db.transact(whole)
     return made[-1].result
+
+
+class Recorded:
+    """The audit of a store as the door of the pages, which is below, sees it: its `Change`."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def __call__(self, actor: str, at: int, work: Callable[[Transaction], Changed[T]]) -> T:
+        """Do as `change` does."""
+
+        def told(tx: Transaction) -> Audited[T]:
+            made = work(tx)
+            return Audited(made.action, made.subject, made.before, made.after, made.result)
+
+        return await change(self._db, actor, at, told)
 
 
 def write(tx: Transaction, audit_id: str, actor: str, at: int, line: Audited[T]) -> None:

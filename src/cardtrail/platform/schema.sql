@@ -1,6 +1,7 @@
 -- The whole schema, one text for both engines. Instants are microseconds since 1970 UTC, ids are ours, JSON is bytes.
 -- On SQLite every table is clustered by its primary key. Primary keys begin with issuer_id, so that data can be
--- spread by issuer; the exceptions are the inbox and parcels (a carrier knows no issuer) and the registry of parties.
+-- spread by issuer; the exceptions are the inbox and parcels (a carrier knows no issuer), the registry of parties, and
+-- accounts with their sessions, whose tables stand in pages/door/schema.sql.
 
 -- Single values: schema version, epoch.
 CREATE TABLE meta (

@@ -5,6 +5,7 @@ import time
 from importlib import resources
 
 from cardtrail.db import Database, Transaction, migrate, open_database
+from cardtrail.pages.door import tables
 from cardtrail.platform.epoch import follow_home
 
 
@@ -13,13 +14,13 @@ def _text(name: str) -> str:
 
 
 def queries() -> str:
-    """Return the text of every query of the platform."""
-    return _text("queries.sql")
+    """Return the text of every query of the platform, the door's included."""
+    return _text("queries.sql") + tables.queries()
 
 
 def schema() -> str:
-    """Return the text of the whole schema."""
-    return _text("schema.sql")
+    """Return the text of the whole schema, the door's tables included."""
+    return _text("schema.sql") + tables.schema()
 
 
 def migrations() -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey
 
+from cardtrail.core.limit import FAILURES
 from cardtrail.errors import StoreUnavailable, TooMany, Unauthorized
 from cardtrail.platform import auth
-from cardtrail.platform.limit import FAILURES
 from cardtrail.platform.parties import READ, WRITE, PartyKind, Rights
 from cardtrail.protocol.token import AccessToken, TokenExpired, make_access_token
 from tests.parties import ACTOR, ISSUER, PEER, Clock, Node, opened

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cardtrail.core.limit import FAILURES, MAX_PEERS, FailureLimit, PeerLimit
 from cardtrail.errors import TooMany
-from cardtrail.platform.limit import FAILURES, MAX_PEERS, PeerLimit
 
 
 def fail(limit: PeerLimit, peer: str, times: int, now: float = 10.0) -> None:
@@ -55,3 +55,24 @@ def test_only_so_many_addresses_are_remembered() -> None:
     limit.admit("peer-0", 10.0)
     with pytest.raises(TooMany):
         limit.admit(f"peer-{MAX_PEERS}", 10.0)
+
+
+def test_a_try_that_did_not_fail_is_taken_back() -> None:
+    limit = PeerLimit(failures=1)
+    for _ in range(50):
+        limit.admit("2001:db8::1", 10.0)
+        limit.charge("2001:db8::1", 10.0)
+        limit.forgive("2001:db8::2")
+    limit.forgive("never seen")
+    assert len(limit) == 1
+
+
+def test_after_the_burst_only_the_rate_is_left() -> None:
+    limit = FailureLimit(rate=1, burst=3, what="tries")
+    for _ in range(3):
+        limit.admit("ada", 10.0)
+        limit.charge("ada", 10.0)
+    with pytest.raises(TooMany, match="too many failed tries") as refusal:
+        limit.admit("ada", 10.0)
+    assert 30 <= refusal.value.retry_after <= 60
+    limit.admit("ada", 10.0 + 60)

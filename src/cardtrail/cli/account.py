@@ -1,0 +1,168 @@
+"""`cardtrail account`: who may log in to the pages, at which issuers' cards, and what for."""
+
+import getpass
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from cardtrail.cli.show import grid_of, print_all, print_json, table_of, when
+from cardtrail.cli.where import HERE, T, Where, with_store
+from cardtrail.errors import InputError
+from cardtrail.pages.door.account import ALL, Account, Role, roles_of
+from cardtrail.pages.door.accounts import Accounts
+from cardtrail.pages.door.password import generated, hashed
+from cardtrail.platform.audit import Recorded
+from cardtrail.platform.auth import wall_clock
+from cardtrail.protocol.codec import timestamp
+
+Issuers = Annotated[list[str] | None, Parameter(name="--issuer", negative=())]
+"""Issuers, each `ID` or `ID=role`."""
+
+account_app = App(name="account", help="Accounts of people who look at the pages under /ui/.")
+
+
+@account_app.command
+def add(  # noqa: PLR0913 -- each is an option
+    name: str,
+    *,
+    role: Role = Role.VIEWER,
+    issuer: Issuers = None,
+    personal: Annotated[bool, Parameter(negative=())] = False,
+    generate: Annotated[bool, Parameter(negative=())] = False,
+    where: Where = HERE,
+) -> None:
+    """Let somebody in. The password is asked for, or is the first line of standard input.
+
+    Parameters
+    ----------
+    name
+        1 to 64 letters, digits, . _ @ and -.
+    role
+        Look (viewer), or change something too (operator).
+    issuer
+        Only at this issuer's cards, in that role or, as ID=viewer, in another; at all issuers' if none is given.
+    personal
+        Show tracking numbers, places and carriers' texts, which are personal data.
+    generate
+        Make a password and print it, once.
+
+    """
+    roles = roles_of(role, issuer or ())
+    password = _new_password(generate=generate)
+    secret = hashed(password)
+    account = _with_accounts(where, lambda accounts: accounts.add(name, roles, secret, where.actor, personal=personal))
+    _show(account, where, password if generate else "")
+
+
+@account_app.command(name="list")
+def list_accounts(*, where: Where = HERE) -> None:
+    """List all accounts."""
+    accounts = _with_accounts(where, lambda accounts: accounts.list_all())
+    if where.as_json:
+        print_json([_members(account) for account in accounts])
+    else:
+        print_all(_table(accounts))
+
+
+@account_app.command(name="set")
+def set_rights(
+    name: str, *, role: Role | None = None, issuer: Issuers = None, personal: bool | None = None, where: Where = HERE
+) -> None:
+    """Give an account other rights, felt by its next request.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    role
+        The new role; together with the issuers it replaces all that the account had.
+    issuer
+        Only at this issuer's cards, in that role or, as ID=viewer, in another; at all issuers' if none is given.
+    personal
+        Show tracking numbers, places and carriers' texts, or no longer.
+
+    """
+    if issuer and role is None:
+        raise InputError("--role", "is needed with --issuer", "FIELD_INVALID_VALUE")
+    roles = None if role is None else roles_of(role, issuer or ())
+    _show(_with_accounts(where, lambda accounts: accounts.update(name, roles, personal, where.actor)), where)
+
+
+@account_app.command
+def password(name: str, *, generate: Annotated[bool, Parameter(negative=())] = False, where: Where = HERE) -> None:
+    """Give an account another password; all its sessions end.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    generate
+        Make a password and print it, once; else it is asked for, or is the first line of standard input.
+
+    """
+    word = _new_password(generate=generate)
+    secret = hashed(word)
+    account = _with_accounts(where, lambda accounts: accounts.set_password(name, secret, where.actor))
+    _show(account, where, word if generate else "")
+
+
+@account_app.command
+def revoke(name: str, *, where: Where = HERE) -> None:
+    """Let somebody in no longer; all sessions of the account end at once."""
+    _show(_with_accounts(where, lambda accounts: accounts.revoke(name, where.actor)), where)
+
+
+@account_app.command
+def restore(name: str, *, where: Where = HERE) -> None:
+    """Let somebody in again who was revoked, with the same password."""
+    _show(_with_accounts(where, lambda accounts: accounts.restore(name, where.actor)), where)
+
+
+# ── running and showing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _with_accounts(where: Where, work: Callable[[Accounts], Awaitable[T]]) -> T:
+    return with_store(where, lambda db: work(Accounts(db, Recorded(db), wall_clock)))
+
+
+def _new_password(*, generate: bool) -> str:
+    """Return a made password, or one that is typed twice, or the first line of what is piped in. Raises InputError."""
+    if generate:
+        return generated()
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    first = getpass.getpass("New password: ")
+    if getpass.getpass("The same again: ") != first:
+        raise InputError("password", "the two differ", "FIELD_INVALID_VALUE")
+    return first
+
+
+def _show(account: Account, where: Where, made: str = "") -> None:
+    members = _members(account) | ({"password": made} if made else {})
+    if where.as_json:
+        print_json(members)
+    else:
+        print_all(grid_of(members | {"roles": _roles(account)}))
+
+
+def _members(account: Account) -> dict[str, Any]:
+    members = msgspec.to_builtins(account, order="deterministic")
+    members["created_at"] = timestamp(account.created_at)
+    members["logged_in_at"] = None if account.logged_in_at is None else timestamp(account.logged_in_at)
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _table(accounts: Sequence[Account]) -> Table:
+    table = table_of("account", "state", "roles", "personal", "logged in")
+    for account in accounts:
+        personal = "yes" if account.personal else ""
+        table.add_row(account.name, account.state, "\n".join(_roles(account)), personal, when(account.logged_in_at))
+    return table
+
+
+def _roles(account: Account) -> list[str]:
+    return [f"{'all' if issuer == ALL else issuer}: {role}" for issuer, role in sorted(account.roles.items())]

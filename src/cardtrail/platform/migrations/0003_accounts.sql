@@ -1,0 +1,27 @@
+-- Accounts of people who look at the pages, and their sessions.
+-- Who may log in, and what for: JSON in `roles`, a role by issuer. `password` is an argon2id hash, empty where an
+-- identity provider says who it is. `generation` rises whenever all sessions end.
+CREATE TABLE account (
+    name         TEXT PRIMARY KEY,
+    state        TEXT NOT NULL CHECK (state IN ('ACTIVE', 'REVOKED')),
+    generation   BIGINT NOT NULL CHECK (generation >= 1),
+    password     TEXT NOT NULL,
+    roles        TEXT NOT NULL,
+    personal     BIGINT NOT NULL CHECK (personal IN (0, 1)),
+    created_at   BIGINT NOT NULL,
+    logged_in_at BIGINT
+);
+
+-- A visit, known by the SHA-256 of what the browser's cookie holds; `csrf` is what its forms must say.
+CREATE TABLE session (
+    account    TEXT NOT NULL,
+    token_hash TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    csrf       TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    seen_at    BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (account, token_hash),
+    CHECK (created_at <= seen_at AND seen_at <= expires_at)
+);
+CREATE UNIQUE INDEX session_token ON session (token_hash);
