@@ -8,6 +8,7 @@ from typing import cast
 
 import hypothesis
 import pytest
+import structlog
 
 from tests import engines
 from tests.events import event
@@ -31,6 +32,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End what this process began."""
     if RUN in config.stash:
         engines.end_run(config.stash[RUN])
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Was a bug of the tests: a logger that one of them had configured kept that for good, and others read nothing."""
+    before, configure = structlog.get_config(), structlog.configure
+    monkeypatch.setattr(
+        structlog, "configure", lambda **told: configure(**(told | {"cache_logger_on_first_use": False}))
+    )
+    yield
+    configure(**before)
 
 
 @pytest.fixture(scope="session")
