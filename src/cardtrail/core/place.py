@@ -80,8 +80,11 @@ def _is_watched(order: Order, name: str) -> bool:
 def dwelt(before: Place, order: Order, now: Place) -> int | None:
     """Return how long an order dwelt where it was before, µs; None where that was not told, but inferred.
 
-    It counts where the place before is the step before the newest one, and that one says where the order is now.
+    It counts where the place before is the step before the newest one, and that one says where the order is now. That
+    a carrier has given up waiting is no way on: else lost cards would teach that long is usual.
     """
+    if now.name == ShipmentStatus.EXPIRED:
+        return None
     steps = order.timeline[-2:]
     told = [step.status for step in steps] == [before.name, now.name]
     return now.since - before.since if told and now.since >= before.since else None

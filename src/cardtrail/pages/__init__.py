@@ -1,1 +1,1 @@
-"""What people look at in a browser: templates, charts, and the door in front of them."""
+"""What people look at, for the platform and for an issuer's mirror: pictures, templates and files."""

@@ -15,8 +15,11 @@ import uvicorn
 
 from cardtrail.db import Database
 from cardtrail.errors import CardtrailError, SettingError
+from cardtrail.pages.door.entrance import Entrance
+from cardtrail.pages.door.host import is_loopback
 from cardtrail.platform import apidocs, http
 from cardtrail.platform.address import networks_of
+from cardtrail.platform.audit import Recorded
 from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.connector import ProductionConnector, connector_of
@@ -40,6 +43,7 @@ from cardtrail.platform.store import open_store
 from cardtrail.platform.sweep import Sweep
 from cardtrail.platform.tls import uvicorn_options
 from cardtrail.platform.tokens import Tokens
+from cardtrail.platform.ui.pages import Pages
 
 MAX_DELIVERY_TIMEOUT = 120
 """Longest call to an endpoint that can be set, seconds."""
@@ -89,6 +93,8 @@ class Platform:
         self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
         self.ingest.on_commit = self.deliverer.wake
         self.health = Health(self.db, self.metrics, wall_clock)
+        self.entrance = Entrance(self.db, Recorded(self.db), box, wall_clock, plain=is_plain(settings))
+        self.pages = Pages(self)
         self._is_alone = alone
         self._loops: list[asyncio.Task[None]] = []
         self._delivering: asyncio.Task[None] | None = None
@@ -108,6 +114,7 @@ class Platform:
             asyncio.create_task(_run(self.health.run_once, 5.0)),
             asyncio.create_task(_run(self.signing.run_once, 60.0)),
             asyncio.create_task(_run(self.tokens.run_once, 60.0)),
+            asyncio.create_task(_run(self.entrance.sessions.run_once, 60.0)),
         ]
         if self.settings.deliver:
             self._delivering = asyncio.create_task(self.deliverer.run())
@@ -122,9 +129,20 @@ class Platform:
             await self._delivering
         await self.deliverer.stop()
         await self.egress.close()
+        await self.entrance.close()
         await self.feed.stop()
         await self.ingest.drain()
         self.db.close()
+
+    def release(self) -> None:
+        """End all waiting of readers, so that the service can stop."""
+        self.feed.release()
+        self.pages.streams.release()
+
+
+def is_plain(settings: Settings) -> bool:
+    """Tell whether the service is tried out: on a loopback address, without TLS and without a proxy in front."""
+    return is_loopback(settings.host) and not settings.tls_cert and not settings.trusted_proxies
 
 
 def egress_of(settings: Settings) -> Egress:
@@ -239,4 +257,4 @@ def server_of(platform: Platform, app: Asgi | None = None, **options: Any) -> Se
         limit_concurrency=MAX_CONNECTIONS, backlog=BACKLOG,
         **uvicorn_options(settings) | options,
     )  # fmt: skip
-    return Server(config, platform.feed.release)
+    return Server(config, platform.release)

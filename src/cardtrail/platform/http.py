@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from cardtrail.db import Transaction
 from cardtrail.errors import CardtrailError, InputError, StoreUnavailable
+from cardtrail.pages.door.asgi import is_ui
 from cardtrail.platform import notification_http, operator_http
 from cardtrail.platform.feed_http import changes_of
 from cardtrail.platform.ingest import Sender
@@ -247,7 +248,13 @@ def router(platform: "Platform") -> Asgi:
         exception_handlers={CardtrailError: _on_error, HTTPException: _on_http, ClientDisconnect: _on_gone},
     )
     app.state.platform = platform
-    return _Wide(app, platform)
+    door = platform.entrance.door(platform.pages.router())
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        behind = door if scope["type"] == "http" and is_ui(scope["path"]) else app
+        await behind(scope, receive, send)
+
+    return _Wide(served, platform)
 
 
 def _sent(found: Problem) -> Response:

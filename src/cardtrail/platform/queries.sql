@@ -658,6 +658,93 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 SELECT change_no, card_id, operation_id, sequence, picture, strict_length, changed_at FROM operation
 WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
 
+-- ── pages ──
+
+-- name: issuers
+-- The issuers of which anything ever changed.
+SELECT issuer_id FROM issuer_counter WHERE issuer_id > :after ORDER BY issuer_id LIMIT :most;
+
+-- name: standing
+-- How many of an issuer's orders are at each place.
+SELECT place, count FROM tally WHERE issuer_id = :issuer_id AND what = 'standing' AND hour = 0;
+
+-- name: passages
+-- How many of an issuer's orders came to each place in a range of hours, in groups of so many hours.
+SELECT hour / :each, place, sum(count) FROM tally
+WHERE issuer_id = :issuer_id AND what = 'passage' AND hour >= :since AND hour < :until
+GROUP BY hour / :each, place ORDER BY 1, 2 LIMIT 20000;
+
+-- name: dwells
+-- How long an issuer's orders dwelt at each place, in quarters of a business day.
+SELECT place, site, channel, carrier, value, count FROM tally
+WHERE issuer_id = :issuer_id AND what = 'dwell' AND hour = 0
+ORDER BY place, site, channel, carrier, value LIMIT 100000;
+
+-- name: promises
+-- How an issuer's due dates were kept since an hour, by site and days late.
+SELECT site, value, sum(count) FROM tally WHERE issuer_id = :issuer_id AND what = 'promise' AND hour >= :since
+GROUP BY site, value ORDER BY site, value LIMIT 20000;
+
+-- name: next_group
+-- The group of watched orders after a given one: what one dwell is learned of.
+SELECT place, site, channel, carrier FROM operation
+    INDEXED BY operation_watched -- sqlite
+WHERE issuer_id = :issuer_id AND watched = 1 AND (place, site, channel, carrier) > (:place, :site, :channel, :carrier)
+ORDER BY place, site, channel, carrier LIMIT 1;
+
+-- name: longest_in_group
+-- The watched orders of a group that have been where they are since before an instant, longest first.
+SELECT card_id, operation_id, since FROM operation
+    INDEXED BY operation_watched -- sqlite
+WHERE issuer_id = :issuer_id AND place = :place AND site = :site AND channel = :channel AND carrier = :carrier
+    AND watched = 1 AND since < :before
+ORDER BY since LIMIT :most;
+
+-- name: thresholds
+-- What people have set as the usual time at an issuer's places.
+SELECT place, site, channel, carrier, quarters FROM threshold WHERE issuer_id = :issuer_id
+ORDER BY place, site, channel, carrier LIMIT 1000;
+
+-- name: set_threshold
+-- Set the usual time at a place; empty members stand for all.
+INSERT INTO threshold (issuer_id, place, site, channel, carrier, quarters)
+VALUES (:issuer_id, :place, :site, :channel, :carrier, :quarters)
+ON CONFLICT (issuer_id, place, site, channel, carrier) DO UPDATE SET quarters = excluded.quarters;
+
+-- name: drop_threshold
+-- Let the usual time at a place be learned again.
+DELETE FROM threshold
+WHERE issuer_id = :issuer_id AND place = :place AND site = :site AND channel = :channel AND carrier = :carrier;
+
+-- name: cards_by_request
+-- The cards that an issuer ordered by a request id.
+SELECT card_id FROM operation WHERE issuer_id = :issuer_id AND request_id = :request_id ORDER BY card_id LIMIT 100;
+
+-- name: cards_by_number
+-- The issuer's cards that travelled in a parcel, by its number.
+SELECT DISTINCT card_id FROM parcel_link
+WHERE issuer_id = :issuer_id AND tracking_number = :tracking_number ORDER BY card_id LIMIT 1000;
+
+-- name: cards_in_parcel
+-- The issuer's own cards that travelled in a parcel.
+SELECT card_id FROM parcel_link
+WHERE carrier = :carrier AND tracking_number = :tracking_number AND issuer_id = :issuer_id ORDER BY card_id LIMIT :most;
+
+-- name: count_open
+-- How many notifications of an endpoint are in one state that is not delivered, counted up to a limit, and the oldest.
+SELECT count(*), min(w.notification_id) FROM (
+    SELECT notification_id FROM notification
+        INDEXED BY notification_open -- sqlite
+    WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = :state
+        AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+    ORDER BY notification_id LIMIT :most
+) AS w;
+
+-- name: cards_by_beginning
+-- The issuer's cards whose ids begin with a text.
+SELECT card_id FROM card WHERE issuer_id = :issuer_id AND card_id >= :first AND card_id < :last
+ORDER BY card_id LIMIT :most;
+
 -- ── retention ──
 
 -- name: waiting_operations

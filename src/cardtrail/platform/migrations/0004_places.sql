@@ -24,3 +24,15 @@ CREATE TABLE tally (
     count     BIGINT NOT NULL,
     PRIMARY KEY (issuer_id, what, hour, place, site, channel, carrier, value)
 );
+
+-- How long an order may dwell at a place before it is stuck, as people have set it, in quarters of a business day; an
+-- empty site, channel or carrier stands for all.
+CREATE TABLE threshold (
+    issuer_id TEXT NOT NULL,
+    place     TEXT NOT NULL,
+    site      TEXT NOT NULL,
+    channel   TEXT NOT NULL,
+    carrier   TEXT NOT NULL,
+    quarters  BIGINT NOT NULL CHECK (quarters >= 1),
+    PRIMARY KEY (issuer_id, place, site, channel, carrier)
+);
