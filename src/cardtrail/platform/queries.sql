@@ -553,15 +553,6 @@ FROM rows(issuer_id text) AS v, endpoint AS e WHERE e.issuer_id = v.issuer_id OR
 -- How it goes at an issuer's endpoints.
 SELECT endpoint_id, failures, failing_since, probe_at FROM lane WHERE issuer_id = :issuer_id ORDER BY endpoint_id;
 
--- name: count_pending
--- How many notifications wait for an endpoint, counted up to a limit, and the oldest of them.
-SELECT count(*), min(w.notification_id) FROM (
-    SELECT notification_id FROM notification
-    WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
-        AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
-    ORDER BY notification_id LIMIT :most
-) AS w;
-
 -- name: save_endpoint
 -- Write what may change of an endpoint.
 UPDATE endpoint SET state = :state, reason = :reason, config = :config, secret_box = :secret_box, version = :version

@@ -30,7 +30,9 @@ async def standings(db: Database, issuer_id: str) -> dict[str, Standing]:
 def _standings(tx: Transaction, issuer_id: str) -> dict[str, Standing]:
     found = {}
     for endpoint_id, failures, failing_since, probe_at in tx.all("lanes_of_issuer", issuer_id=issuer_id):
-        [(count, oldest)] = tx.all("count_pending", issuer_id=issuer_id, endpoint_id=endpoint_id, most=MAX_COUNTED)
+        [(count, oldest)] = tx.all(
+            "count_open", issuer_id=issuer_id, endpoint_id=endpoint_id, state="PENDING", most=MAX_COUNTED
+        )
         since = made_at(oldest) if oldest is not None else None
         found[endpoint_id] = Standing(failures, failing_since, probe_at is not None, count, since)
     return found
