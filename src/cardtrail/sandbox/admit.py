@@ -1,11 +1,16 @@
 """Who plays along: the demo's parties, registered as any others, with a fresh key at every start."""
 
+import asyncio
 from contextlib import suppress
 
 from joserfc.jwk import ECKey
 
 from cardtrail.db import Database
 from cardtrail.errors import Conflict
+from cardtrail.pages.door.account import ALL as EVERY_ISSUER
+from cardtrail.pages.door.account import Role
+from cardtrail.pages.door.accounts import Accounts
+from cardtrail.pages.door.password import generated, hashed
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.parties import ALL, Parties, Party, PartyKind, PartyState, Rights, new_party
 from cardtrail.protocol.token import CURVE, jwk_of
@@ -14,6 +19,8 @@ from cardtrail.sandbox.call import Pretender
 ISSUER_ID = "DEMO-BANK1"
 PRODUCER_ID = "demo-feeder"
 ACTOR = "operator:sandbox"
+PERSON = "demo"
+"""Who may log in to the pages."""
 
 
 async def admit(db: Database) -> tuple[Pretender, Pretender]:
@@ -27,6 +34,17 @@ async def admit(db: Database) -> tuple[Pretender, Pretender]:
         await _admitted(parties, new_party(PartyKind.ISSUER, ISSUER_ID)),
         await _admitted(parties, new_party(PartyKind.PRODUCER, PRODUCER_ID, rights)),
     )
+
+
+async def let_in(accounts: Accounts) -> str:
+    """Give a person an account that may see and do all; return its password, another one at every start."""
+    password = generated()
+    secret = await asyncio.to_thread(hashed, password)
+    try:
+        await accounts.add(PERSON, {EVERY_ISSUER: Role.OPERATOR}, secret, ACTOR, personal=True)
+    except Conflict:  # an earlier run has registered it
+        await accounts.set_password(PERSON, secret, ACTOR)
+    return password
 
 
 async def _admitted(parties: Parties, party: Party) -> Pretender:

@@ -23,7 +23,7 @@ from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.logs import configure
 from cardtrail.platform.ledger import Ledger
-from cardtrail.sandbox.admit import ISSUER_ID
+from cardtrail.sandbox.admit import ISSUER_ID, let_in
 from cardtrail.sandbox.bank import Bank
 from cardtrail.sandbox.call import BASE_PATH
 from cardtrail.sandbox.control import control_app
@@ -95,7 +95,7 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
         secret = await subscribe(stage.platform.endpoints, receiver.url)
         places = Places(
             platform=stage.root, receiver=receiver.url, control=control.url,
-            control_token=secrets.token_urlsafe(24), keys=keys,
+            control_token=secrets.token_urlsafe(24), keys=keys, password=await let_in(stage.platform.entrance.accounts),
             elsewhere="" if elsewhere is None else elsewhere.url,
         )  # fmt: skip
         async with AsyncMirror.open(folder.mirror) as mirror:

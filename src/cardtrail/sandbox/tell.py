@@ -15,7 +15,7 @@ import structlog
 from cardtrail.errors import CardtrailError
 from cardtrail.issuer.settings import PREFIX
 from cardtrail.protocol.token import TOKEN_PATH
-from cardtrail.sandbox.admit import ISSUER_ID
+from cardtrail.sandbox.admit import ISSUER_ID, PERSON
 from cardtrail.sandbox.bank import PULL_SECONDS
 from cardtrail.sandbox.call import BASE_PATH, INGEST_PATH, Caller
 from cardtrail.sandbox.folder import Folder, default_folder
@@ -37,6 +37,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     control_token: str
     keys: bool = False
     """Whether the terminal's keys are listened to."""
+    password: str = ""
+    """What a person logs in to the pages with."""
     elsewhere: str = ""
     """The base URL of the receiver that is notified in place of the bank's own; empty where it is the bank's."""
 
@@ -107,6 +109,9 @@ class Tell:
             "INGEST_TOKEN": self._producer.token,
             "RECEIVER_URL": self._places.receiver,
             "WEBHOOK_SECRET": self._told.secret,
+            "PAGES_URL": f"{self._root}/ui/",
+            "PAGES_NAME": PERSON,
+            "PAGES_PASSWORD": self._places.password,
             "CONTROL_URL": self._places.control,
             "CONTROL_TOKEN": self._places.control_token,
             **self._kit(),
@@ -134,6 +139,7 @@ class Tell:
         return (
             "\ncardtrail sandbox: the platform, and a pretend bank, site and carrier.\n\n"
             f"  base   {self._root}{BASE_PATH}\n"
+            f"  pages  {self._root}/ui/ (log in as {PERSON} with {self._places.password})\n"
             f"  docs   {self._root}/docs\n"
             f"{self._receiver()}\n"
             f"  wire   {self._page()} (what crossed it)\n"
