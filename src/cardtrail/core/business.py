@@ -4,7 +4,7 @@ A day of work has 24 hours here: parcels and machines know no closing time, and 
 are UTC days. Holidays are given by whoever asks; without any, weekends alone are free.
 """
 
-from collections.abc import Collection
+from collections.abc import Container
 from datetime import UTC, date, datetime, timedelta
 
 from cardtrail.core.track import SECOND
@@ -18,7 +18,7 @@ _SATURDAY = 5
 _EPOCH = date(1970, 1, 1)
 
 
-def business_time(start: int, end: int, holidays: Collection[date] = ()) -> int:
+def business_time(start: int, end: int, holidays: Container[date] = ()) -> int:
     """Return the business time between two instants, all in µs; 0 where the end comes first."""
     if end <= start:
         return 0
@@ -34,7 +34,7 @@ def quarters_between(start: int, end: int) -> int:
     return business_time(start, end) * QUARTERS // DAY
 
 
-def before(now: int, span: int, holidays: Collection[date] = ()) -> int:
+def before(now: int, span: int, holidays: Container[date] = ()) -> int:
     """Return the instant from which until `now` a span of business time passes, all in µs."""
     day, left, end = now // DAY, span, now
     for _ in range(MAX_DAYS):
@@ -47,7 +47,7 @@ def before(now: int, span: int, holidays: Collection[date] = ()) -> int:
     return end - left * 7 // 5
 
 
-def is_business_day(day: int, holidays: Collection[date] = ()) -> bool:
+def is_business_day(day: int, holidays: Container[date] = ()) -> bool:
     """Tell whether somebody works on a day, counted since 1970."""
     at = _EPOCH + timedelta(days=day)
     return at.weekday() < _SATURDAY and at not in holidays

@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long delivered and superseded notifications stay, and all attempts; 0 keeps for ever."""
     undelivered_days: int = 400
     """How long refused, dead and withheld notifications stay; 0 keeps for ever."""
+    holidays: str = ""
+    """Countries, or their parts as DE-BY, whose public holidays are no business days for stuck cards, by commas."""
     log_level: str = "info"
     """debug, info, warning or error."""
     drain_seconds: int = 20

@@ -19,6 +19,7 @@ from cardtrail.pages.words import ASIDE, FLOW, kind_of, when, word_of
 from cardtrail.platform.audit import LATEST, list_audit
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.request import single
+from cardtrail.platform.ui.calendar import calendar_of
 from cardtrail.platform.ui.card import card_of, found_by
 from cardtrail.platform.ui.deliveries import Deliveries
 from cardtrail.platform.ui.limits import Limits
@@ -52,6 +53,7 @@ class Pages:
         self._platform = platform
         self._renderer = Renderer()
         self.streams = Streams(platform.db)
+        self._holidays = calendar_of(platform.settings.holidays)
         self._deliveries = Deliveries(platform, self.shown)
         self._limits = Limits(platform)
 
@@ -153,14 +155,14 @@ class Pages:
         """Show which cards are stuck."""
         issuer_id, _ = issuer_of(request)
         now = self.now
-        found = await self._read(lambda tx: stuck_of(tx, issuer_id, now))
+        found = await self._read(lambda tx: stuck_of(tx, issuer_id, now, self._holidays))
         return self.shown(request, "stuck.html", "stuck", list=found, told=_TOLD.get(single(request, "told") or "", ""))
 
     async def stuck_csv(self, request: Request) -> Response:
         """Answer the stuck cards as a table for other programs."""
         issuer_id, _ = issuer_of(request)
         now = self.now
-        found = await self._read(lambda tx: stuck_of(tx, issuer_id, now))
+        found = await self._read(lambda tx: stuck_of(tx, issuer_id, now, self._holidays))
         headers = {"content-disposition": f'attachment; filename="stuck-{issuer_id}.csv"'}
         return Response(_csv(found.stuck), media_type="text/csv; charset=utf-8", headers=headers)
 
