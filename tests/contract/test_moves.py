@@ -4,8 +4,11 @@ from collections import Counter
 from random import Random
 from typing import Any
 
+import pytest
+
 from cardtrail.core.business import DAY
 from cardtrail.core.place import ENDS, PLACES
+from cardtrail.platform import placing
 from tests.desk import Desk, desk, execute
 from tests.events import event
 from tests.serving import ISSUER
@@ -106,3 +109,43 @@ def test_a_card_in_the_post_without_a_number_is_not_watched(database_url: str) -
     assert [tuple(row) for row in rows] == [
         ("card-1", "CARD_SHIPPED", 0, "deutsch-post"), ("card-2", "CARD_SHIPPED", 1, "dhl"),
     ]  # fmt: skip
+
+
+def unplaced(url: str) -> None:
+    """Make a store look as a release from before would have left it."""
+    execute(url, "UPDATE operation SET place = '', since = 0, watched = 0, site = '', channel = '', carrier = ''")
+    execute(url, "UPDATE operation SET request_id = NULL")
+    execute(url, "DELETE FROM tally")
+
+
+def places(url: str) -> list[tuple[Any, ...]]:
+    rows = execute(url, "SELECT operation_id, place, since, watched, site, channel, carrier, request_id FROM operation")
+    return sorted(map(tuple, rows))
+
+
+def test_orders_from_before_are_placed_in_the_background_and_counted_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "BATCH", 3)
+    chance = Random(7)
+    with desk(database_url) as site:
+        site.tell(*some_events(chance, 200))
+        before, counted = places(database_url), tallies(database_url, "standing")
+        unplaced(database_url)
+        background = placing.Placing(site.db)
+        site.tell(*some_events(chance, 1))  # what moves meanwhile is placed by ingest itself
+        while site.run(background.run_once()):
+            pass
+        changed = set(before) ^ set(places(database_url))
+    assert len(changed) <= 2
+    assert sum(tallies(database_url, "standing").values()) == sum(counted.values())
+
+
+def test_a_sealed_order_is_where_its_picture_says(database_url: str) -> None:
+    with desk(database_url) as site:
+        told(site, "card-1")
+        site.later(500)
+        assert site.sweep(seal_days=400) == 1
+        unplaced(database_url)
+        site.run(placing.Placing(site.db).run_once())
+    assert [each[1:4:2] for each in places(database_url)] == [("Delivered", 0)]

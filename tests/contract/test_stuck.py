@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cardtrail.core.business import DAY
+from cardtrail.core.business import DAY, business_time
 from cardtrail.platform.ui import stuck as module
 from cardtrail.platform.ui.stuck import StuckList, stuck_of
 from cardtrail.platform.ui.usual import Basis, Dwells, Group, share_of
@@ -62,7 +62,7 @@ def test_what_is_usual_is_learned_of_those_that_moved_on_and_the_worst_come_firs
 
 
 def business(start: float, end: float) -> int:
-    return module.business_time(hours(start), hours(end))
+    return business_time(hours(start), hours(end))
 
 
 def test_a_card_is_stuck_only_from_its_limit_on(database_url: str) -> None:

@@ -34,6 +34,7 @@ from cardtrail.platform.ledger import Ledger
 from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.orders import Orders
 from cardtrail.platform.outbox import Outbox
+from cardtrail.platform.placing import Placing
 from cardtrail.platform.prune import Prune
 from cardtrail.platform.replay import Replay
 from cardtrail.platform.settings import Settings, steps_of
@@ -82,6 +83,7 @@ class Platform:
         self.orders = Orders(self.db, self.ingest, connector or connector_of(settings.connector))
         self.feed = Feed(self.db)
         self.home = Home(self.db, wall_clock)
+        self.placing = Placing(self.db)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
         self.prune = Prune(self.db, wall_clock, settings.settled_days, settings.undelivered_days)
         self.openapi = apidocs.document()
@@ -109,6 +111,7 @@ class Platform:
             asyncio.create_task(_run(self.registry.run_once, 1.0)),
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
             asyncio.create_task(_run(self.home.run_once, 5.0)),
+            asyncio.create_task(_run(self.placing.run_once, 60.0)),
             asyncio.create_task(_run(self.sweep.run_once, 60.0)),
             asyncio.create_task(_run(self.prune.run_once, 60.0)),
             asyncio.create_task(_run(self.health.run_once, 5.0)),

@@ -54,6 +54,10 @@ class Moves:
         days = max(-MAX_LATE, min(MAX_LATE, days))
         self._counts[issuer_id, "promise", at // HOUR // 24 * 24, "", order.production_site or "", "", "", days] += 1
 
+    def found(self, issuer_id: str, now: Place) -> None:
+        """Note that an order is at a place, and has been since before anybody counted."""
+        self._counts[issuer_id, "standing", 0, now.name, "", "", "", 0] += 1
+
     def rows(self) -> list[Row]:
         """Return what to add to the counters, in the order of their keys."""
         return [(*key, count) for key, count in sorted(self._counts.items()) if count]

@@ -217,6 +217,19 @@ FROM rows(issuer_id text, what text, hour bigint, place text, site text, channel
 WHERE true ON CONFLICT (issuer_id, what, hour, place, site, channel, carrier, value) DO UPDATE SET
     count = tally.count + excluded.count;
 
+-- name: unplaced
+-- Cards with orders from before places were kept, or that a release from before has written.
+SELECT issuer_id, card_id FROM operation
+    INDEXED BY operation_unplaced -- sqlite
+WHERE place = '' ORDER BY issuer_id, card_id LIMIT :most;
+
+-- name: place_orders
+-- Note where these orders are.
+UPDATE operation SET place = v.place, since = v.since, watched = v.watched, site = v.site, channel = v.channel, carrier = v.carrier, request_id = v.request_id
+FROM rows(issuer_id text, card_id text, requested_at bigint, operation_id text, place text, since bigint, watched bigint, site text, channel text, carrier text, request_id text) AS v
+WHERE operation.issuer_id = v.issuer_id AND operation.card_id = v.card_id AND operation.requested_at = v.requested_at
+    AND operation.operation_id = v.operation_id;
+
 -- name: save_fanout
 -- Note that a parcel's event has more cards to reach.
 INSERT INTO fanout (source, event_id, after_issuer, after_card) VALUES (:source, :event_id, :after_issuer, :after_card)
