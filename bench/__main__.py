@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import machine, notifying, outgoing, polling, reconciling, sections, simulating, taking
+from bench import looking, machine, notifying, outgoing, polling, reconciling, sections, simulating, taking
 from bench.child import NotMeasuredError, unwind_on_signals
 from bench.load import need_wrk
 from bench.ours import OURS
@@ -18,7 +18,7 @@ from bench.rounds import Measure, start
 from bench.servers import Ground, Server, Target
 
 DATA = Path(__file__).with_name(".data")
-SERVED = ("reads", "beside", "ingest", "feed")
+SERVED = ("reads", "beside", "ingest", "feed", "pages")
 """Tables about servers that all run from the first round to the last."""
 SECTIONS = (*SERVED, "delivery", "latency", "isolation", "notified", "received", "reconciled", "polling", "simulated")
 FEW = 1_000
@@ -119,6 +119,8 @@ def _measure(
         sections.taking_events(taking, fewer)
     if "feed" in tables:
         outgoing.feed(taking, fewer)
+    if "pages" in tables:
+        looking.looked(taking, fewer)
 
 
 def _measure_outgoing(tables: Sequence[str], engines: Sequence[str], ground: Ground, measure: Measure) -> None:

@@ -33,8 +33,12 @@ from cardtrail.protocol.codec import answer_of, etag_of, picture_of
 PRODUCER_ID = "bench-site"
 COLUMNS = (
     "issuer_id", "card_id", "requested_at", "operation_id", "sequence",
-    "change_no", "ended_at", "changed_at", "picture", "strict_length", "etag",
+    "change_no", "ended_at", "changed_at", "picture", "strict_length", "etag", "place", "since", "watched", "carrier",
 )  # fmt: skip
+UNDER_WAY = 20
+"""One order in so many is still on its way."""
+STUCK_DAYS = 30
+"""How long those that are stuck have been so."""
 SEQUENCE = 7
 """Visible changes that brought a prepared order to where it is."""
 
@@ -70,7 +74,29 @@ def rows(orders: int) -> Iterator[Row]:
         yield (
             cards.ISSUER_ID, operation.card_id, operation.start_time, operation.operation_id, SEQUENCE,
             number + 1, operation.end_time, now, full, picture.strict_length, etag_of(answer_of([full])),
+            *where(number, now),
         )  # fmt: skip
+
+
+def where(number: int, now: int) -> Row:
+    """Return the columns that say where an order is: nearly all have arrived, one in 5,000 is stuck."""
+    if number % UNDER_WAY:
+        return ShipmentStatus.DELIVERED.value, now, 0, cards.CARRIER
+    longest = STUCK_DAYS if number % (250 * UNDER_WAY) == 0 else 1
+    return ShipmentStatus.IN_TRANSIT.value, now - longest * 24 * cards.HOUR, 1, cards.CARRIER
+
+
+def tallies(orders: int) -> Iterator[Row]:
+    """Yield what is counted of these orders."""
+    empty, hour = ("", "", ""), time.time_ns() // 1_000 // cards.HOUR
+    under_way = orders // UNDER_WAY
+    counts = {ShipmentStatus.IN_TRANSIT.value: under_way, ShipmentStatus.DELIVERED.value: orders - under_way}
+    for place, count in counts.items():
+        yield cards.ISSUER_ID, "standing", 0, place, *empty, 0, count
+        for back in range(365 * 24):
+            yield cards.ISSUER_ID, "passage", hour - back, place, *empty, 0, count // (365 * 24)
+    for quarters in range(1, 20):
+        yield cards.ISSUER_ID, "dwell", 0, ShipmentStatus.IN_TRANSIT.value, "", "", cards.CARRIER, quarters, 1_000
 
 
 @dataclass(frozen=True)
@@ -88,6 +114,8 @@ def fillings(orders: int) -> Iterator[Filling]:
     known = ((cards.ISSUER_ID, cards.operation_id(n), cards.card_id(n)) for n in range(orders))
     yield Filling("operation_ref", ("issuer_id", "operation_id", "card_id"), known)
     yield Filling("card", ("issuer_id", "card_id"), ((cards.ISSUER_ID, cards.card_id(n)) for n in range(orders)))
+    members = ("issuer_id", "what", "hour", "place", "site", "channel", "carrier", "value", "count")
+    yield Filling("tally", members, tallies(orders))
     yield Filling("issuer_counter", ("issuer_id", "change_no"), [(cards.ISSUER_ID, orders)])
 
 
