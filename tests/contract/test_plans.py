@@ -15,7 +15,7 @@ ROWS = 20_000
 """Rows of each large table: enough for PostgreSQL to prefer an index by itself."""
 SELDOM = {
     "all_parties", "active_keys", "keys_of_party", "signing_keys", "forget_assertions", "list_audit", "list_endpoints",
-    "lanes_with_work", "lane_health", "list_of_card", "all_accounts", "forget_sessions",
+    "lanes_with_work", "lane_health", "list_of_card", "all_accounts", "forget_sessions", "sightings",
 }  # fmt: skip
 """Queries of people and of the background, which read a table as a whole where that is cheaper."""
 QUEUES = {"next_fanout", "unplaced"}
@@ -40,7 +40,7 @@ WHOLE = {"list_notifications", "old_attempts", "cards_by_beginning"}
 """Queries that walk through all that an issuer has in the order of its key, a page at a time."""
 NOT_BY_ISSUER = {
     "inbox", "parcel", "fanout", "meta", "party", "party_key", "signing_key", "assertion_seen", "audit", "account",
-    "session",
+    "session", "sighting",
 }  # fmt: skip
 """Tables whose rows belong to no issuer; design, section 5. `fanout` is a part of the inbox."""
 

@@ -65,6 +65,13 @@ class ShipmentStatus(StrEnum):
     EXPIRED = "Expired"
 
 
+CARRIERS = frozenset({
+    "chronopost-france", "dhl", "dhl-global-mail", "deutsch-post", "estafeta", "fedex", "la-poste-colissimo", "nacex",
+    "spanish-seur", "singapore-post", "spain-correos-es", "ups", "usps-iv-api",
+})  # fmt: skip
+"""Published carrier codes; contract, section 3."""
+
+
 class Evidence(StrEnum):
     """How we know: a site claimed it, a carrier scanned it, or we inferred it."""
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from cardtrail.core.status import OperationStatus, ProductionStatus, ShipmentStatus
+from cardtrail.core.status import CARRIERS, OperationStatus, ProductionStatus, ShipmentStatus
 from cardtrail.issuer.standing import FOLDED
 from cardtrail.issuer.take import MAX_NAME, MAX_SAMPLE, Sighting
 from cardtrail.protocol.reading import Operation
@@ -24,11 +24,6 @@ OPERATIONS = frozenset({
 })  # fmt: skip
 """Published kinds of operation; those that begin with FAMILY are published, too."""
 FAMILY = "CLICK_TO_PAY_"
-CARRIERS = frozenset({
-    "chronopost-france", "dhl", "dhl-global-mail", "deutsch-post", "estafeta", "fedex", "la-poste-colissimo", "nacex",
-    "spanish-seur", "singapore-post", "spain-correos-es", "ups", "usps-iv-api",
-})  # fmt: skip
-"""Published carrier codes."""
 NO_STAGE = "(none)"
 """The name under which a tracked operation without `details.status` is noted."""
 

@@ -38,6 +38,7 @@ from cardtrail.platform.placing import Placing
 from cardtrail.platform.prune import Prune
 from cardtrail.platform.replay import Replay
 from cardtrail.platform.settings import Settings, steps_of
+from cardtrail.platform.sightings import Sightings
 from cardtrail.platform.signing import Signing
 from cardtrail.platform.status import Asgi, Receive, Scope, Send, StatusRoute
 from cardtrail.platform.store import open_store
@@ -94,6 +95,8 @@ class Platform:
         self.replay = Replay(self.db, wall_clock, settings.settled_days)
         self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
         self.ingest.on_commit = self.deliverer.wake
+        self.sightings = Sightings(self.db)
+        self.ingest.on_read = self.sightings.note
         self.health = Health(self.db, self.metrics, wall_clock)
         self.entrance = Entrance(self.db, Recorded(self.db), box, wall_clock, plain=is_plain(settings))
         self.pages = Pages(self)
@@ -112,6 +115,7 @@ class Platform:
             asyncio.create_task(_run(self.ingest.run_once, 1.0)),
             asyncio.create_task(_run(self.home.run_once, 5.0)),
             asyncio.create_task(_run(self.placing.run_once, 60.0)),
+            asyncio.create_task(_run(self.sightings.run_once, 2.0)),
             asyncio.create_task(_run(self.sweep.run_once, 60.0)),
             asyncio.create_task(_run(self.prune.run_once, 60.0)),
             asyncio.create_task(_run(self.health.run_once, 5.0)),

@@ -114,6 +114,8 @@ class Ingest:
         self._outbox = outbox
         self.on_commit: Callable[[], None] = lambda: None
         """Told after a commit that may have put something on its way."""
+        self.on_read: Callable[[bytes | msgspec.Raw, Item | Outcome, int], None] = lambda _raw, _found, _now: None
+        """Told of each event that was read: as it came, as what, and when, µs."""
         self._pending: Group = []
         self._size = 0
         self._lanes = Lanes(LANES, self._drain)
@@ -124,7 +126,9 @@ class Ingest:
         now = self.clock()
         found: list[Item | Outcome] = []
         for start in range(0, len(raws), YIELD_EVERY):
-            found += [item_of(sender, raw, now) for raw in raws[start : start + YIELD_EVERY]]
+            for raw in raws[start : start + YIELD_EVERY]:
+                found.append(item_of(sender, raw, now))
+                self.on_read(raw, found[-1], now)
             if start + YIELD_EVERY < len(raws):
                 await asyncio.sleep(0)
         outcomes = iter(await self.submit([item for item in found if isinstance(item, Item)]))

@@ -704,6 +704,17 @@ WHERE issuer_id = :issuer_id AND place = :place AND site = :site AND channel = :
     AND watched = 1 AND since < :before
 ORDER BY since LIMIT :most;
 
+-- name: add_sightings
+-- Note what nobody has published, where it was not noted before.
+INSERT INTO sighting (kind, name, source, first_at, sample)
+SELECT v.kind, v.name, v.source, v.first_at, v.sample
+FROM rows(kind text, name text, source text, first_at bigint, sample bytea) AS v
+WHERE true ON CONFLICT DO NOTHING;
+
+-- name: sightings
+-- What nobody has published, newest first.
+SELECT kind, name, source, first_at, sample FROM sighting ORDER BY first_at DESC, kind, name LIMIT :most;
+
 -- name: thresholds
 -- What people have set as the usual time at an issuer's places.
 SELECT place, site, channel, carrier, quarters FROM threshold WHERE issuer_id = :issuer_id

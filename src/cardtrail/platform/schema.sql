@@ -138,6 +138,17 @@ CREATE TABLE parcel (
 );
 CREATE INDEX parcel_waiting ON parcel (waiting_since) WHERE waiting_since IS NOT NULL;
 
+-- What sites and carriers said that nobody has published, at its first sight: a status, a carrier, a code, a kind of
+-- event or a member. `sample` is the event as it came: personal data.
+CREATE TABLE sighting (
+    kind     TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    first_at BIGINT NOT NULL,
+    sample   BYTEA NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+
 -- Which cards travel in a parcel, as their sites said, the first time and the last; around them lies the window of
 -- time in which the parcel's events reach the card (numbers are reused).
 CREATE TABLE parcel_link (

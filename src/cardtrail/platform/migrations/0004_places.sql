@@ -36,3 +36,14 @@ CREATE TABLE threshold (
     quarters  BIGINT NOT NULL CHECK (quarters >= 1),
     PRIMARY KEY (issuer_id, place, site, channel, carrier)
 );
+
+-- What sites and carriers said that nobody has published, at its first sight: a status, a carrier, a code, a kind of
+-- event or a member. `sample` is the event as it came: personal data.
+CREATE TABLE sighting (
+    kind     TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    first_at BIGINT NOT NULL,
+    sample   BYTEA NOT NULL,
+    PRIMARY KEY (kind, name)
+);

@@ -39,6 +39,8 @@ MAX_QUERY = 128
 """Longest text that is searched for."""
 MAX_ISSUERS = 1_000
 """Most issuers that are listed."""
+MAX_SIGHTINGS = 500
+"""Most unpublished names that are listed, the newest."""
 AUDITED = 100
 """Lines of the audit trail on a page."""
 _MAIN = ("CARD_PROD_REQUESTED", "CARD_SHIPPED", "Delivered", "CARD_RETURNED")
@@ -64,6 +66,7 @@ class Pages:
             Route("/ui/static/{name}", self._renderer.static),
             Route("/ui/", self.issuers),
             Route("/ui/audit", self.audit),
+            Route("/ui/contract", self.contract),
             Route(of + "/", self.overview),
             Route(of + "/live", self.live),
             Route(of + "/cards", self.search),
@@ -172,6 +175,17 @@ class Pages:
         now = self.now
         sites = await self._read(lambda tx: promises_of(tx, issuer_id, now))
         return self.shown(request, "promise.html", "promise", sites=sites)
+
+    async def contract(self, request: Request) -> Response:
+        """Show what was said that nobody has published; for those who may see every issuer."""
+        if visitor_of(request).issuers != "all":
+            raise HTTPException(404)
+        rows = await self._read(lambda tx: tx.all("sightings", most=MAX_SIGHTINGS))
+        seen = [
+            {"kind": row[0], "name": row[1], "source": row[2], "at": row[3],
+             "sample": bytes(row[4]).decode(errors="replace")} for row in rows
+        ]  # fmt: skip
+        return self.shown(request, "contract.html", seen=seen)
 
     async def audit(self, request: Request) -> Response:
         """Show who changed what; for those who may see every issuer."""
