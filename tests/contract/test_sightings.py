@@ -57,7 +57,8 @@ def test_names_and_samples_are_cut_and_few_wait(database_url: str, monkeypatch: 
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     with desk(database_url) as site:
         sightings = watched(site)
-        for members in [{"m" * 500: "x" * 3_000}, *({f"odd{n}": 1} for n in range(9))]:
+        odd: list[dict[str, Any]] = [{"m" * 500: "x" * 3_000}, *({f"odd{n}": 1} for n in range(9))]
+        for members in odd:
             site.tell(event("requested", "c-1") | members)
         site.run(sightings.run_once())
     rows = execute(database_url, "SELECT length(name), length(sample) FROM sighting ORDER BY 1 DESC")
