@@ -4,7 +4,7 @@
 #   JOBS=2                       how many test processes run side by side
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock fmt lint types floors test check demo prove bench changelog clean
+.PHONY: help venv lock fmt lint types floors test test-browser check demo prove bench changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +22,7 @@ PYTHON ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT PIP_REQUIREMENT
 
 help: ## Lists what there is to make.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed ## Makes the environment with exactly the locked packages and this project in it.
 
@@ -44,10 +44,18 @@ types: venv ## Checks the types, strictly.
 floors: venv ## Checks that every import goes down the floors of the house and none goes where it must not.
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-test: venv ## Runs every test, those on a real PostgreSQL included, which the tests start themselves.
-	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+test: venv ## Runs every test but those in a browser; those on a real PostgreSQL start it themselves.
+	@$(BIN)/pytest -n $(JOBS) --ignore tests/browser $(ARGS)
 
-check: lint types floors test ## Does all that a change must pass.
+test-browser: venv ## Looks at every page in a real Chromium, which comes from Debian where it is missing; pictures in build/.
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+		echo "Installing Chromium from the distribution; this takes a minute, once."; \
+		as_root() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo -n "$$@"; fi; }; \
+		as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends chromium >/dev/null || { \
+			echo "Install Chromium first: apt-get install chromium, or what your system calls it." >&2; exit 1; }; }
+	@$(BIN)/pytest tests/browser $(ARGS)
+
+check: lint types floors test test-browser ## Does all that a change must pass.
 
 demo: venv ## Starts both sides with a pretend bank, site and carrier and prints a curl to paste.
 	@exec $(BIN)/cardtrail sandbox $(ARGS)

@@ -14,7 +14,7 @@ from cardtrail.pages.words import ago, days, meaning_of, number, when, word_of
 
 STATIC = {
     "style.css": "text/css; charset=utf-8", "htmx.min.js": "text/javascript; charset=utf-8",
-    "sse.min.js": "text/javascript; charset=utf-8",
+    "sse.min.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
 }  # fmt: skip
 """The files there are, with their types; nothing else is served."""
 _A_WHILE = "public, max-age=600"

@@ -1,0 +1,153 @@
+"""The pages as people see them: in a real browser, at both widths, in both themes, by hand and by keyboard."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Page, expect
+
+from cardtrail.platform.ui.pages import PAGES
+from tests.looking import Site, Visit, log_in, screenshots
+
+WIDTHS, THEMES = (380, 1600), ("light", "dark")
+PLACES = {
+    "overview": "", "stuck": "stuck", "deliveries": "deliveries", "promise": "promise", "search": "cards?q=sbx-r",
+    "card": "cards/sbx-re-order-0", "card-held": "cards/held-card", "contract": "../../contract",
+    "audit": "../../audit",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_fits_and_can_be_read_by_everyone(site: Site, visit: Visit, width: int, theme: str) -> None:
+    problems = []
+    with visit(width=width, theme=theme) as page:
+        for name, path in PLACES.items():
+            page.goto(site.home + path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            page.screenshot(path=screenshots() / f"{name}-{width}-{theme}.png", full_page=True)
+            problems += [(name, each) for each in serious(page)]
+    assert problems == []
+
+
+def serious(page: Page) -> list[str]:
+    """Return what axe-core finds that keeps people from reading or using a page."""
+    found: dict[str, Any] = Axe().run(page).response
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:200]}"
+        for each in found["violations"] if each["impact"] in {"serious", "critical"}
+    ]  # fmt: skip
+
+
+def test_every_page_of_the_menu_is_among_those_that_are_looked_at() -> None:
+    assert {path for path, _ in PAGES} <= set(PLACES.values())
+
+
+def test_the_log_in_can_be_read_by_everyone(site: Site, visit: Visit) -> None:
+    with visit() as page:
+        page.get_by_role("button", name="Log out").click()
+        page.wait_for_url("**/ui/login")
+        page.screenshot(path=screenshots() / "login-1600-light.png")
+        assert serious(page) == []
+        page.goto(site.home)
+        page.wait_for_url("**/ui/login?next=**")
+
+
+def test_a_wrong_password_lets_nobody_in(site: Site, browser: Any) -> None:
+    page = browser.new_page()
+    log_in(page, site, "operator", "wrong password")
+    expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
+    page.close()
+
+
+def test_a_page_is_drawn_anew_when_something_moves(site: Site, visit: Visit) -> None:
+    with visit() as page:
+        page.goto(site.home + "cards/sbx-happy-now")
+        before = page.locator("ol.timeline li").count()
+        site.platform.clock.advance("4d")
+        expect(page.locator("ol.timeline li").nth(before)).to_be_visible(timeout=15_000)
+
+
+def number_of(site: Site, card_id: str) -> str:
+    """Return the tracking number of a card."""
+    shipment = site.platform.status(card_id).shipment
+    assert shipment is not None
+    assert shipment.tracking_number is not None
+    return shipment.tracking_number
+
+
+def test_a_card_is_found_by_its_number_and_says_why(site: Site, visit: Visit) -> None:
+    number = number_of(site, "sbx-returned-0")
+    with visit() as page:
+        page.goto(site.home)
+        page.get_by_label("Card, request or tracking number").fill(number)
+        page.get_by_role("button", name="Find").click()
+        page.wait_for_url("**/cards/sbx-returned-0")
+        row = page.get_by_role("row").filter(has_text="details.status").first
+        expect(row).to_contain_text("CARD_RETURNED")
+        expect(row).to_contain_text("the carrier brings it back to the sender")
+        expect(row).to_contain_text("carrier:")
+        expect(page.locator("li.scanned").first).to_be_visible()
+
+
+def test_what_was_not_delivered_is_looked_at_before_it_is_sent_again(site: Site, visit: Visit) -> None:
+    with visit() as page:
+        page.goto(site.home + "deliveries")
+        expect(page.get_by_role("button", name="again")).to_have_count(0)
+        page.get_by_label("What").select_option("PENDING")
+        page.get_by_role("button", name="Preview").click()
+        expect(page.get_by_role("status").first).to_contain_text("are on their way already")
+        page.get_by_role("button", name="again").click()
+        expect(page.get_by_role("status").first).to_contain_text("are on their way again")
+        page.goto(f"{site.root}/ui/audit")
+        expect(page.get_by_role("row").filter(has_text="notifications.replay").first).to_contain_text(
+            "account:operator"
+        )
+
+
+def test_a_limit_is_set_and_learned_again(site: Site, visit: Visit) -> None:
+    with visit() as page:
+        page.goto(site.home + "stuck")
+        first = page.get_by_label("Limit for").first
+        first.fill("2.5")
+        first.press("Enter")
+        expect(page.get_by_role("status").first).to_contain_text("The limit is set.")
+        expect(page.get_by_text("set by a person").first).to_be_visible()
+        page.get_by_label("Limit for").first.fill("")
+        page.get_by_label("Limit for").first.press("Enter")
+        expect(page.get_by_role("status").first).to_contain_text("learned again")
+
+
+def test_who_may_only_look_sees_no_switch_and_no_personal_data(site: Site, visit: Visit) -> None:
+    number = number_of(site, "sbx-returned-0")
+    with visit("viewer") as page:
+        for path in ("stuck", "deliveries"):
+            page.goto(site.home + path)
+            expect(page.locator("main form[method=post]")).to_have_count(0)
+        page.goto(site.home + "cards/sbx-returned-0")
+        assert number not in page.content()
+        expect(page.get_by_text("hidden").first).to_be_visible()
+        expect(page.get_by_role("link", name="Audit trail")).to_have_count(0)
+
+
+def test_another_issuers_pages_are_not_there(site: Site, visit: Visit) -> None:
+    with visit("stranger") as page:
+        for path in PLACES.values():
+            answer = page.request.get(site.home + path)
+            assert answer.status == 404, path
+
+
+def test_all_can_be_done_by_keyboard(site: Site, visit: Visit) -> None:
+    with visit() as page:
+        page.goto(site.home)
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        seen = []
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement === document.body"):
+                break  # past the last one
+            seen.append(page.evaluate("document.activeElement.innerText || document.activeElement.name"))
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", seen
+        assert {"q", "Find", "24h", "30d"} <= set(seen)
