@@ -28,7 +28,7 @@ INDEXES = {
     "lanes_with_work": "notification_due (issuer_id=? AND endpoint_id=?",
 }  # fmt: skip
 """What SQLite is to search notifications by: it keeps no statistics, and believes that an issuer has ten of them."""
-SORTED = {"list_of_card", "trim_sessions", "passages", "promises"}
+SORTED = {"list_of_card", "trim_sessions", "passages", "promises", "next_group"}
 """Queries that sort the few rows they have found."""
 IN_ORDER = {"latest_picture", "history", "links_of_parcels", "pictures_since"}
 """Queries whose rows come in the order of a key, without sorting."""
@@ -47,7 +47,7 @@ NOT_BY_ISSUER = {
 
 def test_the_lines_that_only_one_engine_understands_are_few() -> None:
     """The dialect debt. Raise the number only if there is no common wording; a tenth of the file would be too much."""
-    assert tagged_lines(queries()) == 27
+    assert tagged_lines(queries()) == 30
     assert tagged_lines(schema()) == 4
 
 

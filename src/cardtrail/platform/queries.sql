@@ -690,11 +690,36 @@ SELECT site, value, sum(count) FROM tally WHERE issuer_id = :issuer_id AND what 
 GROUP BY site, value ORDER BY site, value LIMIT 20000;
 
 -- name: next_group
--- The group of watched orders after a given one: what one dwell is learned of.
-SELECT place, site, channel, carrier FROM operation
-    INDEXED BY operation_watched -- sqlite
-WHERE issuer_id = :issuer_id AND watched = 1 AND (place, site, channel, carrier) > (:place, :site, :channel, :carrier)
-ORDER BY place, site, channel, carrier LIMIT 1;
+-- The group of watched orders after a given one: what one dwell is learned of. Each part is one look into the index.
+SELECT g.place, g.site, g.channel, g.carrier FROM (
+    SELECT * FROM (
+        SELECT place, site, channel, carrier FROM operation
+            INDEXED BY operation_watched -- sqlite
+        WHERE issuer_id = :issuer_id AND watched = 1 AND place = :place AND site = :site AND channel = :channel AND carrier > :carrier
+        ORDER BY place, site, channel, carrier LIMIT 1
+    ) AS w
+    UNION ALL
+    SELECT * FROM (
+        SELECT place, site, channel, carrier FROM operation
+            INDEXED BY operation_watched -- sqlite
+        WHERE issuer_id = :issuer_id AND watched = 1 AND place = :place AND site = :site AND channel > :channel
+        ORDER BY place, site, channel, carrier LIMIT 1
+    ) AS w
+    UNION ALL
+    SELECT * FROM (
+        SELECT place, site, channel, carrier FROM operation
+            INDEXED BY operation_watched -- sqlite
+        WHERE issuer_id = :issuer_id AND watched = 1 AND place = :place AND site > :site
+        ORDER BY place, site, channel, carrier LIMIT 1
+    ) AS w
+    UNION ALL
+    SELECT * FROM (
+        SELECT place, site, channel, carrier FROM operation
+            INDEXED BY operation_watched -- sqlite
+        WHERE issuer_id = :issuer_id AND watched = 1 AND place > :place
+        ORDER BY place, site, channel, carrier LIMIT 1
+    ) AS w
+) AS g ORDER BY g.place, g.site, g.channel, g.carrier LIMIT 1;
 
 -- name: longest_in_group
 -- The watched orders of a group that have been where they are since before an instant, longest first.
