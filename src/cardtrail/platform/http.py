@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from cardtrail.db import Transaction
 from cardtrail.errors import CardtrailError, InputError, StoreUnavailable
+from cardtrail.meters.board import CONTENT_TYPE
 from cardtrail.platform import notification_http, operator_http
 from cardtrail.platform.feed_http import changes_of
 from cardtrail.platform.ingest import Sender
@@ -169,7 +170,7 @@ async def ingest_events(request: Request) -> Response:
     sender = Sender(caller.party_id, caller.sources, caller.kinds, caller.issuers)
     results = await platform.ingest.take(sender, decode_batch(await body_of(request)))
     for result in results:
-        platform.metrics.events.labels(result.result, result.error_code or "").inc()
+        platform.metrics.recorded(result.result, result.error_code)
     return encoded({"results": results})
 
 
@@ -192,7 +193,7 @@ async def readyz(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Show the metrics of this process."""
-    return Response(platform_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(platform_of(request).metrics.text(), media_type=CONTENT_TYPE)
 
 
 async def openapi(request: Request) -> Response:
@@ -312,7 +313,7 @@ class _Wide:
 
     def _note(self, scope: Scope, status: int, seconds: float, echo: bytes | None) -> None:
         route = scope.get("route")
-        self._platform.metrics.requests.labels(route.path if route else "", str(status)).inc()
+        self._platform.metrics.answered(route.path if route else "", status, seconds)
         _log.info(
             "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),
             peer=scope["client"][0] if scope["client"] else None, correlation_id=echo.decode() if echo else None,
