@@ -75,6 +75,19 @@ def test_a_look_tells_what_has_waited_longest_and_who_is_not_sent_to(site: Desk)
     assert shown(text, "cardtrail_endpoints") == {"enabled": 0, "failing": 1, "disabled": 1}
 
 
+def test_a_look_tells_for_how_long_what_could_be_sent_is_due(site: Desk) -> None:
+    put(site, "PENDING", 3, endpoint="off")
+    assert shown(look(site), "cardtrail_overdue_seconds") == {"": 0}
+    put(site, "PENDING", 2)
+    put(site, "PENDING", 1)
+    assert shown(look(site), "cardtrail_overdue_seconds") == {"": 2 * 86_400}
+    execute(site.url, "UPDATE notification SET lot = 1 WHERE endpoint_id = 'on'")
+    assert shown(look(site), "cardtrail_overdue_seconds") == {"": 0}
+    execute(site.url, "UPDATE notification SET lot = 0")
+    execute(site.url, "UPDATE lane SET failures = 5, failing_since = 1, probe_at = 2 WHERE endpoint_id = 'on'")
+    assert shown(look(site), "cardtrail_overdue_seconds") == {"": 0}
+
+
 def test_a_look_counts_what_is_not_delivered_by_its_state(site: Desk) -> None:
     put(site, "PENDING", 1, count=3)
     put(site, "WITHHELD", 1, count=2, endpoint="off")
@@ -151,9 +164,11 @@ def test_what_is_counted_is_counted_by_an_index_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/cardtrail.db"
     open_store(url).close()
     found = queries_of(queries(), "sqlite")
-    for name in ("count_undelivered", "waiting_health", "oldest_settled"):
+    for name in ("count_undelivered", "waiting_health", "oldest_settled", "due_longest"):
         steps = [
-            step for step in plan_on_sqlite(url, found[name]) if re.match(r"(SCAN|SEARCH) (?!CONSTANT|l$|w$)\w", step)
+            step
+            for step in plan_on_sqlite(url, found[name])
+            if re.match(r"(SCAN|SEARCH) (?!CONSTANT|[lewd]( |$))\w", step)
         ]
         assert steps, name
         assert [step for step in steps if " INDEX " not in step] == [], name

@@ -65,6 +65,10 @@ PLATFORM: tuple[Meter, ...] = (
     gauge("cardtrail_schema_version", "1", "The version of the store's schema."),
     gauge("cardtrail_oldest_pending_seconds", "seconds", "The age of the notification that has waited longest."),
     gauge(
+        "cardtrail_overdue_seconds", "seconds",
+        "For how long a notification at most is due and not sent, of endpoints that take calls; replays apart.",
+    ),
+    gauge(
         "cardtrail_notifications", "notifications", f"Notifications that are not delivered. {_MORE}",
         state=("pending", "withheld", "refused", "dead"),
     ),

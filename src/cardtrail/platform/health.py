@@ -34,9 +34,10 @@ class Clocks(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a look found; `settled` has when the oldest of each state was settled, µs."""
+    """What a look found; `due`: since when a message is due at most; `settled`: when the oldest of each state was."""
 
     lanes: list[Row]
+    due: int | None
     undelivered: dict[str, int]
     waiting: Row
     fanouts: int
@@ -77,7 +78,8 @@ class Health:
         settled = {state: row[0] for state in self._keeps for row in tx.all("oldest_settled", state=state.value)}
         [[schema]] = tx.all("find_meta", name="schema_version")
         return Found(
-            lanes=tx.all("lane_health", most=MAX_LANES), undelivered=undelivered, waiting=waiting,
+            lanes=tx.all("lane_health", most=MAX_LANES), due=tx.all("due_longest", most=MAX_LANES)[0][0],
+            undelivered=undelivered, waiting=waiting,
             fanouts=_count(tx, "count_fanouts"), schema=int(schema),
             settled={state: at for state, at in settled.items() if at is not None},
         )  # fmt: skip
@@ -86,11 +88,13 @@ class Health:
         now = self._clocks.wall()
         self.oldest = max((now - made_at(row[2]) for row in found.lanes if row[2] is not None), default=0) / SECOND
         self._metrics.set("cardtrail_oldest_pending_seconds", self.oldest)
+        overdue = 0 if found.due is None else max(0, now - found.due)
+        self._metrics.set("cardtrail_overdue_seconds", overdue / SECOND)
         counts = Counter(map(_health_of, found.lanes))
         self._metrics.set("cardtrail_endpoints", {health: counts[health] for health in HEALTHS})
         self._metrics.set("cardtrail_notifications", found.undelivered)
-        overdue = max((now - at - self._keeps[state] for state, at in found.settled.items()), default=0)
-        self._metrics.set("cardtrail_retention_overdue_seconds", max(0, overdue) / SECOND)
+        late = max((now - at - self._keeps[state] for state, at in found.settled.items()), default=0)
+        self._metrics.set("cardtrail_retention_overdue_seconds", max(0, late) / SECOND)
 
     def _tell_of_waiting(self, found: Found) -> None:
         now, counts = self._clocks.domain(), found.waiting[::2]

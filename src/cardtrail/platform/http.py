@@ -1,6 +1,5 @@
 """Every route but the hot one: thin handlers from bytes to the module that does the work, and back."""
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +21,7 @@ from cardtrail.platform.feed_http import changes_of
 from cardtrail.platform.ingest import Sender
 from cardtrail.platform.orders import Wanted, members_of, wanted_of
 from cardtrail.platform.parties import INGEST, READ, WRITE
+from cardtrail.platform.readiness import OK, readiness
 from cardtrail.platform.request import body_of, caller_of, checked_issuer, encoded, platform_of, ready
 from cardtrail.platform.status import Asgi, Receive, Scope, Send
 from cardtrail.platform.token_http import jwks, token_endpoint
@@ -183,12 +183,9 @@ async def healthz(_: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Say whether requests can be served: the store answers and the registry is fresh."""
-    platform = platform_of(request)
-    platform.registry.require_fresh()
-    async with asyncio.timeout(5):
-        await platform.db.read(lambda tx: tx.one("find_meta", name="schema_version"))
-    return encoded({"status": "ok"})
+    """Say whether requests can be served: the store answers and the registry is fresh; and how long messages wait."""
+    found = await readiness(platform_of(request))
+    return encoded(found, 200 if found.status == OK else 503)
 
 
 async def metrics(request: Request) -> Response:

@@ -464,6 +464,18 @@ SELECT e.state, l.probe_at, (
 ) FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
 LIMIT :most;
 
+-- name: due_longest
+-- Since when the message of live traffic is due that is due longest, of endpoints that take calls.
+SELECT min(d.due_at) FROM (
+    SELECT (
+        SELECT min(n.due_at) FROM notification AS n
+        WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING' AND n.lot = 0
+    ) AS due_at
+    FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+    WHERE e.state = 'ENABLED' AND l.probe_at IS NULL
+    LIMIT :most
+) AS d;
+
 -- name: count_undelivered
 -- How many notifications of all lanes are in one state that is not delivered, counted no further than the limit.
 SELECT count(*) FROM (
