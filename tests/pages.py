@@ -8,6 +8,9 @@ from cardtrail.cli.commands import app
 from cardtrail.cli.where import Where
 from cardtrail.core.status import TRANSITIONS, diagram
 from cardtrail.issuer import settings as kit
+from cardtrail.meters.kit import KIT
+from cardtrail.meters.meter import Meter
+from cardtrail.meters.platform import PLATFORM
 from cardtrail.platform.settings import described
 from cardtrail.sandbox.examine.case import Case
 from cardtrail.sandbox.examine.catalogue import CASES
@@ -72,6 +75,46 @@ def _table(settings: list[Described]) -> str:
     return f"| option | environment | default | meaning |\n|---|---|---|---|\n{rows}"
 
 
+def metrics_page() -> str:
+    """Every metric of the service and of the issuer's."""
+    return f"""# Metrics
+
+{_MADE}
+What Prometheus reads at `/metrics`. A histogram is shown as its name with `_bucket`, `_sum` and `_count`; its values
+count what was at most as large as the label `le`. A counter begins with 0 in every process.
+
+What to be woken for stands in [deploy/prometheus/cardtrail.rules.yml](../deploy/prometheus/cardtrail.rules.yml), what
+to do then in the [runbook](runbook/README.md), and what to look at in
+[deploy/grafana/cardtrail.json](../deploy/grafana/cardtrail.json).
+
+## The platform
+
+`cardtrail serve` shows these. What is told of the store (`cardtrail_store_available` and all below it) is of all
+processes on the same database, and the same in each of them: take the greatest, and add nothing.
+
+{_meters(PLATFORM)}
+## The issuer's service
+
+`cardtrail issuer serve` shows these. What is told of the mirror (all below `cardtrail_kit_mirror_available`) is as of
+15 seconds ago at most, and not shown while the mirror cannot be read.
+
+{_meters(KIT)}"""
+
+
+def _meters(meters: tuple[Meter, ...]) -> str:
+    rows = "".join(
+        f"| `{each.name}` | {each.kind} | {each.unit} | {_labels(each)} | {each.text} |\n" for each in meters
+    )
+    return f"| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n{rows}"
+
+
+def _labels(meter: Meter) -> str:
+    return "; ".join(
+        f"`{name}`: {says if isinstance(says, str) else ', '.join(f'`{each}`' for each in says)}"
+        for name, says in meter.labels.items()
+    )
+
+
 def commands_page() -> str:
     """Every command with its options, as `--help` tells them."""
     text = re.sub(
@@ -101,6 +144,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "state.md": state_page,
     "settings.md": settings_page,
     "commands.md": commands_page,
+    "metrics.md": metrics_page,
     "examine.md": examine_page,
 }
 

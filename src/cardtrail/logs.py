@@ -12,6 +12,16 @@ _DIGITS = re.compile(r"(?<!\d)\d{13,19}(?!\d)")
 _SECRET = frozenset({"authorization", "assertion", "access_token", "encrypted_data", "encryptedData"})
 
 
+class Seen:
+    """What was seen in this process's log."""
+
+    pan_like = 0
+    """Lines in which something was masked that looks like a card number."""
+
+
+seen = Seen()
+
+
 def is_pan_like(digits: str) -> bool:
     """Tell whether 13 to 19 digits pass the Luhn check that card numbers pass."""
     doubled = (int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
@@ -28,7 +38,7 @@ def _masked_digits(digits: str) -> str:
 
 
 def _mask(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask every value of a line; a line in which something was masked says so, for an alert."""
+    """Mask every value of a line; a line in which something was masked says so, and is counted, for an alert."""
     for name, value in list(event.items()):
         if name in _SECRET:
             event[name] = "***"
@@ -36,6 +46,7 @@ def _mask(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping
             event[name] = masked(value)
             if event[name] != value:
                 event["pan_like"] = True
+    seen.pan_like += "pan_like" in event
     return event
 
 

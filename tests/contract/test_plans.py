@@ -16,6 +16,7 @@ ROWS = 20_000
 SELDOM = {
     "all_parties", "active_keys", "keys_of_party", "signing_keys", "forget_assertions", "list_audit", "list_endpoints",
     "lanes_with_work", "lane_health", "list_of_card", "all_accounts", "forget_sessions", "sightings",
+    "count_undelivered", "count_fanouts", "due_longest",
 }  # fmt: skip
 """Queries of people and of the background, which read a table as a whole where that is cheaper."""
 QUEUES = {"next_fanout", "unplaced"}
@@ -25,6 +26,8 @@ OPEN = "notification_open (issuer_id=? AND endpoint_id=? AND state=?"
 INDEXES = {
     "unsent_of_orders": BY_ORDER, "sent_of_orders": BY_ORDER, "list_of_card": BY_ORDER, "list_open": OPEN,
     "withheld": OPEN, "old_withheld": OPEN, "lane_health": OPEN, "count_open": OPEN,
+    "due_longest": "notification_due (issuer_id=? AND endpoint_id=? AND lot=?", "count_undelivered": OPEN,
+    "oldest_settled": "notification_settled (state=?",
     "lanes_with_work": "notification_due (issuer_id=? AND endpoint_id=?",
 }  # fmt: skip
 """What SQLite is to search notifications by: it keeps no statistics, and believes that an issuer has ten of them."""

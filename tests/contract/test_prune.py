@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cardtrail.platform import prune
-from cardtrail.platform.health import Health
-from cardtrail.platform.metrics import Metrics
 from cardtrail.platform.outbox import id_before
 from cardtrail.platform.prune import Prune
 from cardtrail.platform.sweep import DAY
@@ -109,15 +107,3 @@ def test_what_is_sent_again_between_look_and_removal_stays(site: Desk, monkeypat
     monkeypatch.setattr(site.db, "transact", late)
     site.run(Prune(site.db, lambda: NOW, 30, 400).run_once())
     assert left(site) == ["PENDING"]
-
-
-def test_health_tells_what_has_waited_longest_and_who_is_not_sent_to(site: Desk) -> None:
-    metrics = Metrics()
-    put(site, "PENDING", 2, endpoint="on")
-    put(site, "PENDING", 1, endpoint="on")
-    execute(site.url, "UPDATE lane SET failures = 5, failing_since = 1, probe_at = 2 WHERE endpoint_id = 'on'")
-    site.run(Health(site.db, metrics, lambda: NOW).run_once())
-    text = metrics.text().decode()
-    assert f"cardtrail_oldest_pending_seconds {2 * 86_400:.1f}" in text
-    for health, count in (("enabled", 0), ("failing", 1), ("disabled", 1)):
-        assert f'cardtrail_endpoints{{health="{health}"}} {count}.0' in text

@@ -5,6 +5,7 @@ import msgspec
 from cardtrail.db import Transaction
 from cardtrail.issuer.passes import KINDS
 from cardtrail.issuer.silence import HOUR, WEEK, WEEKS, Silence, silence_of
+from cardtrail.meters.meter import COUNTED
 
 LATE_HOOK = 3_600_000_000
 """A hook that has not been told of a change for so long is behind, µs."""
@@ -19,9 +20,12 @@ class Hooked(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True, rename="camel"):
-    """How a mirror is. `pulled_at`: when the feed was read to its end; `pass_open`: a pass is not at its end.
+    """How a mirror is. Times are µs, counts of orders go no further than COUNTED and one.
 
-    `looks` is how many cards wait for their last look, which the calls of the budget were not enough for yet.
+    `pulled_at`: when the feed was read to its end; `passed_at`: when a pass came to its end; `pass_open`: one has not.
+    `checked_at`: when the open card was told of or asked for of which that is longest ago. `bound` and `worst`: how
+    long the mirror may be wrong at most, and was, as stated last. `looks` is how many cards wait for their last look,
+    which the calls of the budget were not enough for yet. `sightings`: what the contract does not name.
     """
 
     silence: Silence
@@ -31,6 +35,12 @@ class Health(msgspec.Struct, frozen=True, rename="camel"):
     answers: dict[str, int]
     pass_open: bool
     hooks: list[Hooked]
+    doubtful_orders: int = 0
+    passed_at: int | None = None
+    checked_at: int | None = None
+    bound: int | None = None
+    worst: int | None = None
+    sightings: int = 0
 
     def troubles(self, now: int) -> list[str]:
         """Return what a person should look at, in words; nothing where all is well."""
@@ -51,18 +61,36 @@ def read(tx: Transaction, issuer_id: str, now: int, limit: int = 0) -> Health:
     """Return how an issuer's mirror is; `now` and the silence's `limit` in µs."""
     row = tx.one("find_issuer", issuer_id=issuer_id)
     hours = [each[0] for each in tx.all("list_heard", issuer_id=issuer_id, hour=now // HOUR - WEEK * WEEKS)]
-    doubtful = tx.one("count_doubtful", issuer_id=issuer_id)
-    looks = tx.one("count_looks", issuer_id=issuer_id, now=now)
-    newest = tx.one("newest_change", issuer_id=issuer_id)
+    bound = tx.one("newest_bound", issuer_id=issuer_id)
     return Health(
         silence=silence_of(hours, row[4] if row else None, now, limit),
         pulled_at=row[2] if row else None,
-        doubtful=doubtful[0] if doubtful else 0,
-        looks=looks[0] if looks else 0,
+        doubtful=_number(tx, "count_doubtful", issuer_id=issuer_id),
+        looks=_number(tx, "count_looks", issuer_id=issuer_id, now=now),
         answers={answer: count for answer, count in tx.all("count_answers", issuer_id=issuer_id) if answer},
         pass_open=any(tx.one("open_pass", issuer_id=issuer_id, kind=kind) for kind in KINDS),
-        hooks=[
-            Hooked(name, max(0, (newest[0] if newest and newest[0] else 0) - number), told_at)
-            for name, number, told_at in tx.all("list_hooks", issuer_id=issuer_id)
-        ],
+        hooks=_hooks(tx, issuer_id),
+        doubtful_orders=_number(tx, "count_doubtful_orders", issuer_id=issuer_id, most=COUNTED + 1),
+        passed_at=_first(tx, "passed", issuer_id=issuer_id),
+        checked_at=_first(tx, "oldest_check", issuer_id=issuer_id),
+        bound=bound[0] if bound else None,
+        worst=bound[1] if bound else None,
+        sightings=_number(tx, "count_sightings", issuer_id=issuer_id),
     )  # fmt: skip
+
+
+def _hooks(tx: Transaction, issuer_id: str) -> list[Hooked]:
+    newest = _number(tx, "newest_change", issuer_id=issuer_id)
+    return [
+        Hooked(name, max(0, newest - number), told_at)
+        for name, number, told_at in tx.all("list_hooks", issuer_id=issuer_id)
+    ]
+
+
+def _first(tx: Transaction, name: str, **where: object) -> int | None:
+    row = tx.one(name, **where)
+    return row[0] if row else None
+
+
+def _number(tx: Transaction, name: str, **where: object) -> int:
+    return _first(tx, name, **where) or 0

@@ -331,6 +331,22 @@ SELECT min(seen_at) FROM card WHERE issuer_id = :issuer_id AND state IN ('expect
 -- How many open cards are doubtful.
 SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 1;
 
+-- name: count_doubtful_orders
+-- How many orders are doubtful, counted no further than the limit.
+SELECT count(*) FROM (
+    SELECT 1 FROM operation
+        INDEXED BY operation_doubtful -- sqlite
+    WHERE issuer_id = :issuer_id AND doubtful = 1 LIMIT :most
+) AS o;
+
+-- name: newest_bound
+-- How long the mirror may be wrong at most, and was, on the last day that this was stated.
+SELECT stated, worst FROM bound WHERE issuer_id = :issuer_id ORDER BY day DESC LIMIT 1;
+
+-- name: passed
+-- When a pass came to its end last.
+SELECT max(ended_at) FROM pass WHERE issuer_id = :issuer_id;
+
 -- name: count_looks
 -- How many cards wait for their last look, which is due.
 SELECT count(*) FROM card

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,7 +29,7 @@ from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.epoch import Home
 from cardtrail.platform.feed import Feed
-from cardtrail.platform.health import Health
+from cardtrail.platform.health import Clocks, Health
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.ledger import Ledger
 from cardtrail.platform.metrics import Metrics
@@ -97,12 +98,19 @@ class Platform:
         self.ingest.on_commit = self.deliverer.wake
         self.sightings = Sightings(self.db)
         self.ingest.on_read = self.sightings.note
-        self.health = Health(self.db, self.metrics, wall_clock)
+        self.health = Health(self.db, self.metrics, Clocks(wall_clock, clock, time.monotonic), self.prune.keeps)
         self.entrance = Entrance(self.db, Recorded(self.db), box, wall_clock, plain=is_plain(settings))
         self.pages = Pages(self)
+        self._show()
         self._is_alone = alone
         self._loops: list[asyncio.Task[None]] = []
         self._delivering: asyncio.Task[None] | None = None
+
+    def _show(self) -> None:
+        """Show in the metrics what the parts know themselves."""
+        self.metrics.runs_on(self.db.engine)
+        self.metrics.read("cardtrail_registry_age_seconds", lambda: self.registry.age)
+        self.metrics.read("cardtrail_events_in_hand", lambda: self.ingest.in_hand)
 
     async def start(self) -> None:
         """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
@@ -111,18 +119,14 @@ class Platform:
         if self._is_alone:
             tune()
         self._loops = [
-            asyncio.create_task(_run(self.registry.run_once, 1.0)),
-            asyncio.create_task(_run(self.ingest.run_once, 1.0)),
-            asyncio.create_task(_run(self.home.run_once, 5.0)),
-            asyncio.create_task(_run(self.placing.run_once, 60.0)),
-            asyncio.create_task(_run(self.sightings.run_once, 2.0)),
-            asyncio.create_task(_run(self.sweep.run_once, 60.0)),
-            asyncio.create_task(_run(self.prune.run_once, 60.0)),
-            asyncio.create_task(_run(self.health.run_once, 5.0)),
-            asyncio.create_task(_run(self.signing.run_once, 60.0)),
-            asyncio.create_task(_run(self.tokens.run_once, 60.0)),
-            asyncio.create_task(_run(self.entrance.sessions.run_once, 60.0)),
-        ]
+            asyncio.create_task(_run(work, pause, self.metrics.failed))
+            for work, pause in (
+                (self.registry.run_once, 1.0), (self.ingest.run_once, 1.0), (self.home.run_once, 5.0),
+                (self.health.run_once, 5.0), (self.sweep.run_once, 60.0), (self.prune.run_once, 60.0),
+                (self.signing.run_once, 60.0), (self.tokens.run_once, 60.0),
+                (self.placing.run_once, 60.0), (self.sightings.run_once, 2.0), (self.entrance.sessions.run_once, 60.0),
+            )
+        ]  # fmt: skip
         if self.settings.deliver:
             self._delivering = asyncio.create_task(self.deliverer.run())
 
@@ -180,17 +184,19 @@ def tune() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
-async def _run(run_once: Callable[[], Awaitable[int]], pause: float) -> None:
+async def _run(run_once: Callable[[], Awaitable[int]], pause: float, failed: Callable[[str], None]) -> None:
     """Call `run_once` for ever: at once while there is work, else after a pause. A lost store is told, not fatal."""
+    work = run_once.__qualname__.partition(".")[0]
     while True:
+        done = 0
         try:
             done = await run_once()
         except CardtrailError as error:
-            _log.error("background", work=run_once.__qualname__, error=str(error))
-            done = 0
+            failed(work)
+            _log.error("background", work=work, error=str(error))
         except Exception:  # noqa: BLE001 -- a loop that ended unseen would be worse than one that goes on
-            _log.exception("background", work=run_once.__qualname__)
-            done = 0
+            failed(work)
+            _log.exception("background", work=work)
         await asyncio.sleep(0 if done else pause)
 
 

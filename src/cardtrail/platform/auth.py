@@ -123,6 +123,11 @@ class Registry:
             ring=ring_of(tx.all("signing_keys"), self._box),
         )
 
+    @property
+    def age(self) -> float:
+        """For how long nobody has confirmed the snapshot, seconds; infinite before it was loaded."""
+        return self.clock() - (self.believed_until - BELIEVED)
+
     def require_fresh(self) -> None:
         """Raise StoreUnavailable if the snapshot is too old to be believed."""
         if self.clock() > self.believed_until:

@@ -1,6 +1,5 @@
 """Every route but the hot one: thin handlers from bytes to the module that does the work, and back."""
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -16,12 +15,14 @@ from starlette.routing import Route
 
 from cardtrail.db import Transaction
 from cardtrail.errors import CardtrailError, InputError, StoreUnavailable
+from cardtrail.meters.board import CONTENT_TYPE
 from cardtrail.pages.door.asgi import is_ui
 from cardtrail.platform import notification_http, operator_http
 from cardtrail.platform.feed_http import changes_of
 from cardtrail.platform.ingest import Sender
 from cardtrail.platform.orders import Wanted, members_of, wanted_of
 from cardtrail.platform.parties import INGEST, READ, WRITE
+from cardtrail.platform.readiness import OK, readiness
 from cardtrail.platform.request import body_of, caller_of, checked_issuer, encoded, platform_of, ready
 from cardtrail.platform.status import Asgi, Receive, Scope, Send
 from cardtrail.platform.token_http import jwks, token_endpoint
@@ -170,7 +171,7 @@ async def ingest_events(request: Request) -> Response:
     sender = Sender(caller.party_id, caller.sources, caller.kinds, caller.issuers)
     results = await platform.ingest.take(sender, decode_batch(await body_of(request)))
     for result in results:
-        platform.metrics.events.labels(result.result, result.error_code or "").inc()
+        platform.metrics.recorded(result.result, result.error_code)
     return encoded({"results": results})
 
 
@@ -183,17 +184,14 @@ async def healthz(_: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Say whether requests can be served: the store answers and the registry is fresh."""
-    platform = platform_of(request)
-    platform.registry.require_fresh()
-    async with asyncio.timeout(5):
-        await platform.db.read(lambda tx: tx.one("find_meta", name="schema_version"))
-    return encoded({"status": "ok"})
+    """Say whether requests can be served: the store answers and the registry is fresh; and how long messages wait."""
+    found = await readiness(platform_of(request))
+    return encoded(found, 200 if found.status == OK else 503)
 
 
 async def metrics(request: Request) -> Response:
     """Show the metrics of this process."""
-    return Response(platform_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(platform_of(request).metrics.text(), media_type=CONTENT_TYPE)
 
 
 async def openapi(request: Request) -> Response:
@@ -319,7 +317,7 @@ class _Wide:
 
     def _note(self, scope: Scope, status: int, seconds: float, echo: bytes | None) -> None:
         route = scope.get("route")
-        self._platform.metrics.requests.labels(route.path if route else "", str(status)).inc()
+        self._platform.metrics.answered(route.path if route else "", status, seconds)
         _log.info(
             "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),
             peer=scope["client"][0] if scope["client"] else None, correlation_id=echo.decode() if echo else None,

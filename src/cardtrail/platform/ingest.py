@@ -121,6 +121,11 @@ class Ingest:
         self._lanes = Lanes(LANES, self._drain)
         self.room = True
 
+    @property
+    def in_hand(self) -> int:
+        """How many events wait for the transaction that records them."""
+        return self._size
+
     async def take(self, sender: Sender, raws: Sequence[bytes | msgspec.Raw]) -> list[Result]:
         """Decode and record events; return their results in order. Raises StoreUnavailable."""
         now = self.clock()

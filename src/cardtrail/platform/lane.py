@@ -26,6 +26,7 @@ from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lease import Lease
 from cardtrail.platform.outbox import NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
+from cardtrail.protocol.codec import timestamp
 from cardtrail.protocol.envelope import halves
 
 SLICE = 1.0
@@ -35,6 +36,10 @@ CLAIM_AHEAD = 8
 MINUTE = 60_000_000
 """Microseconds in a minute."""
 ACTOR = "platform"
+SAMPLE = 1_000
+"""One call of so many is logged although it was well; a line costs as much as several messages."""
+SHOWN_IDS = 10
+"""So many of a call's notifications are named in its line."""
 
 _log = structlog.get_logger()
 
@@ -85,6 +90,7 @@ class Lane:
         self._workers = 0
         self._done = 0
         self._sent_at = 0
+        self._calls = 0
         self._stop_at = 0.0
         self.endpoint: Endpoint
         self._secrets: Secrets
@@ -387,9 +393,23 @@ class Lane:
                 for each in batch
             ])  # fmt: skip
         self._done += len(batch)
+        self._log(attempt, batch, settlement)
         await self._tools.settler.put(
             settlement, (lambda _: None) if keep_claims else (lambda _: self._claims.forget(batch))
         )
+
+    def _log(self, attempt: Row, batch: Sequence[Message], settlement: Settlement) -> None:
+        """Write one line about a call: whatever failed, and one of many that were well."""
+        _, attempt_id, _, _, carried, status, failure, ms, _ = attempt
+        self._calls += 1
+        if settlement.delivered and self._calls % SAMPLE:
+            return
+        due = min((row[7] for row in settlement.failed if row[5] == NotificationState.PENDING), default=None)
+        _log.info(
+            "attempt", attempt_id=attempt_id, status=status, failure=failure, ms=ms, carried=carried,
+            notifications=[each.notification_id for each in batch[:SHOWN_IDS]],
+            retry_due=None if due is None else timestamp(due), **self._where,
+        )  # fmt: skip
 
     async def _disable(self, reason: str) -> None:
         """Send nothing any more, and tell a person, once."""

@@ -1,86 +1,81 @@
-"""Metrics of one process, read by Prometheus at `/metrics`."""
+"""Metrics of one process, read by Prometheus at `/metrics`; what each means is told in cardtrail/meters/platform.py."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from cardtrail import __version__, logs
+from cardtrail.meters.board import Board
+from cardtrail.meters.platform import PLATFORM
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.status import StatusRoute
-from cardtrail.protocol.failure import Failure
-
-Tallies = defaultdict[Failure | int | None, int]
-"""How often each result of a call came: a failure or an HTTP status."""
 
 
 class Metrics:
     """Counts requests, events and calls to endpoints; the on-demand answer counts for itself and is only read here."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "cardtrail_requests", "Requests answered, by route and HTTP status", ["route", "status"],
-            registry=self._registry,
-        )  # fmt: skip
-        self._attempts: Tallies = defaultdict(int)
-        self._carried: Tallies = defaultdict(int)
-        self._registry.register(_Deliveries(self._attempts, self._carried))
-        self.oldest = Gauge(
-            "cardtrail_oldest_pending_seconds", "Age of the notification that has waited longest, seconds",
-            registry=self._registry,
-        )  # fmt: skip
-        self.endpoints = Gauge(
-            "cardtrail_endpoints", "Endpoints, by whether they are sent to: enabled, failing, disabled", ["health"],
-            registry=self._registry,
-        )  # fmt: skip
-        self.events = Counter(
-            "cardtrail_events", "Events answered, by result and error code", ["result", "code"],
-            registry=self._registry,
-        )  # fmt: skip
+        self.board = Board(PLATFORM)
+        self._requests = self.board.values("cardtrail_requests_total")
+        self._durations = self.board.spread("cardtrail_request_seconds")
+        self._attempts = self.board.values("cardtrail_delivery_attempts_total")
+        self._carried = self.board.values("cardtrail_delivery_carried_total")
+        self._calls = self.board.spread("cardtrail_delivery_seconds")
+        self._events = self.board.values("cardtrail_events_total")
+        self._tokens = self.board.values("cardtrail_tokens_total")
+        self._failures = self.board.values("cardtrail_background_failures_total")
+        self.read("cardtrail_pan_like_lines_total", lambda: logs.seen.pan_like)
+
+    # ── counting ──
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request by the template of its path, "" where there is none."""
+        self._requests[route, status] += 1
+        self._durations.note(seconds, route)
 
     def attempted(self, answer: Answer, carried: int) -> None:
-        """Count a call to an endpoint. On the hot path: labels are looked up when somebody reads."""
-        result = answer.failure or answer.status
+        """Count a call to an endpoint. On the hot path: labels are made when somebody reads."""
+        result = (answer.failure or answer.status,)
         self._attempts[result] += 1
         self._carried[result] += carried
+        self._calls.note(answer.seconds)
+
+    def recorded(self, result: str, code: str | None) -> None:
+        """Count an event by what it was answered."""
+        self._events[result, code or ""] += 1
+
+    def asked_for_token(self, result: str) -> None:
+        """Count a request for an access token: `issued`, or the error it was answered."""
+        self._tokens[result,] += 1
+
+    def failed(self, work: str) -> None:
+        """Count a turn of the background's work that failed."""
+        self._failures[work,] += 1
+
+    # ── showing ──
 
     def watch(self, route: StatusRoute) -> None:
         """Show what the status route counts."""
-        self._registry.register(_Answers(route))
+        self.board.show(
+            "cardtrail_production_status_answers_total",
+            lambda: {(status,): count for status, count in route.answers.items()},
+        )
+        self.read("cardtrail_production_status_slow_total", lambda: route.slow)
+
+    def read(self, name: str, source: Callable[[], float]) -> None:
+        """Show one value that is asked for whenever somebody reads."""
+        self.board.show(name, lambda: {(): source()})
+
+    def set(self, name: str, value: float | Mapping[str, float]) -> None:
+        """Set a gauge, or its values by those of its label."""
+        values = self.board.values(name)
+        if isinstance(value, Mapping):
+            values.update({(label,): each for label, each in value.items()})
+        else:
+            values[()] = value
+
+    def runs_on(self, engine: str) -> None:
+        """Show which version runs, on which engine."""
+        self.board.values("cardtrail_build_info")[__version__, engine] = 1
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
-        return generate_latest(self._registry)
-
-
-class _Answers(Collector):
-    def __init__(self, route: StatusRoute) -> None:
-        self._route = route
-
-    def collect(self) -> Iterator[Metric]:
-        family = CounterMetricFamily(
-            "cardtrail_production_status_answers", "On-demand answers, by HTTP status", labels=["status"]
-        )
-        for status, count in sorted(self._route.answers.items()):
-            family.add_metric([str(status)], count)
-        yield family
-
-
-class _Deliveries(Collector):
-    def __init__(self, attempts: Tallies, carried: Tallies) -> None:
-        self._attempts = attempts
-        self._carried = carried
-
-    def collect(self) -> Iterator[Metric]:
-        for name, text, tallies in (
-            ("attempts", "Calls to endpoints", self._attempts),
-            ("carried", "Notifications in calls to endpoints", self._carried),
-        ):
-            family = CounterMetricFamily(
-                f"cardtrail_delivery_{name}", f"{text}, by HTTP status or failure", labels=["result"]
-            )
-            for result, count in sorted((str(result), count) for result, count in tallies.items()):
-                family.add_metric([result], count)
-            yield family
+        return self.board.text()

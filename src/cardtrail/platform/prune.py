@@ -27,6 +27,14 @@ class Prune:
         self._settled = settled_days * DAY
         self._undelivered = undelivered_days * DAY
 
+    @property
+    def keeps(self) -> dict[NotificationState, int]:
+        """How long notifications stay once they are settled, µs; of a state that is not here, for ever."""
+        settled = dict.fromkeys(SETTLED, self._settled)
+        return {
+            state: span for state, span in (settled | dict.fromkeys(UNDELIVERED, self._undelivered)).items() if span
+        }
+
     async def run_once(self) -> int:
         """Remove one batch of each kind; return how many rows went."""
         now = self._clock()

@@ -254,6 +254,23 @@ SELECT count(*) FROM (
     LIMIT :most
 ) AS w;
 
+-- name: waiting_health
+-- Cards, parcels and operations that wait for their order, and orders for production: how many, counted no further than
+-- the limit, and since when the oldest.
+SELECT
+    (SELECT count(*) FROM (SELECT 1 FROM card WHERE waiting_since IS NOT NULL LIMIT :most) AS w),
+    (SELECT min(waiting_since) FROM card WHERE waiting_since IS NOT NULL),
+    (SELECT count(*) FROM (SELECT 1 FROM parcel WHERE waiting_since IS NOT NULL LIMIT :most) AS w),
+    (SELECT min(waiting_since) FROM parcel WHERE waiting_since IS NOT NULL),
+    (SELECT count(*) FROM (SELECT 1 FROM operation_ref WHERE waiting_since IS NOT NULL LIMIT :most) AS w),
+    (SELECT min(waiting_since) FROM operation_ref WHERE waiting_since IS NOT NULL),
+    (SELECT count(*) FROM (SELECT 1 FROM order_request WHERE state = 'RESERVED' AND reserved_at >= 0 LIMIT :most) AS w),
+    (SELECT min(reserved_at) FROM order_request WHERE state = 'RESERVED' AND reserved_at >= 0);
+
+-- name: count_fanouts
+-- How many events have more cards to reach, counted no further than the limit.
+SELECT count(*) FROM (SELECT 1 FROM fanout LIMIT :most) AS w;
+
 -- ── orders ──
 
 -- name: reserve_order
@@ -469,6 +486,31 @@ SELECT e.state, l.probe_at, (
     ORDER BY n.notification_id LIMIT 1
 ) FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
 LIMIT :most;
+
+-- name: due_longest
+-- Since when the message of live traffic is due that is due longest, of endpoints that take calls.
+SELECT min(d.due_at) FROM (
+    SELECT (
+        SELECT min(n.due_at) FROM notification AS n
+        WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = 'PENDING' AND n.lot = 0
+    ) AS due_at
+    FROM lane AS l JOIN endpoint AS e ON e.issuer_id = l.issuer_id AND e.endpoint_id = l.endpoint_id
+    WHERE e.state = 'ENABLED' AND l.probe_at IS NULL
+    LIMIT :most
+) AS d;
+
+-- name: count_undelivered
+-- How many notifications of all lanes are in one state that is not delivered, counted no further than the limit.
+SELECT count(*) FROM (
+    SELECT 1 FROM lane AS l CROSS JOIN notification AS n
+    WHERE n.issuer_id = l.issuer_id AND n.endpoint_id = l.endpoint_id AND n.state = :state
+        AND n.state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+    LIMIT :most
+) AS w;
+
+-- name: oldest_settled
+-- When the notification in one state was settled of which that is longest ago.
+SELECT min(settled_at) FROM notification WHERE state = :state AND settled_at IS NOT NULL;
 
 -- name: acquire_lanes
 -- Lease lanes that nobody else holds; the answer lists those that were had.

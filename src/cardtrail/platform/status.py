@@ -51,6 +51,8 @@ class StatusRoute:
         self._log = log
         self.answers: Counter[int] = Counter()
         """Answers since the start, by HTTP status."""
+        self.slow = 0
+        """How many of them took longer than SLOW."""
         self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,6 +117,7 @@ class StatusRoute:
         self.answers[status] += 1
         self._count += 1
         if status >= 500 or seconds > SLOW or self._count % SAMPLE == 0:  # noqa: PLR2004 -- an HTTP status
+            self.slow += seconds > SLOW
             self._log(
                 "production_status", status=status, ms=round(seconds * 1000, 2), issuer_id=issuer_id,
                 correlation_id=correlation.decode("latin-1")[:64] if correlation else None,

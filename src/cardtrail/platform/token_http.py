@@ -1,4 +1,4 @@
-"""The token endpoint and the public keys over HTTP. The application's state has `platform.tokens` and `.registry`."""
+"""The token endpoint and the public keys over HTTP. `platform` is in the application's state."""
 
 import asyncio
 
@@ -19,7 +19,8 @@ _SHORTLY = {"Cache-Control": "public, max-age=30"}
 
 async def token_endpoint(request: Request) -> Response:
     """`POST /authz/v1/oauth2/token`. Raises TooMany and StoreUnavailable for the application's handlers."""
-    tokens: Tokens = request.app.state.platform.tokens
+    platform = request.app.state.platform
+    tokens: Tokens = platform.tokens
     content_type = request.headers.get("content-type", "")
     certificate = request.scope.get(CERTIFICATE)
     peer = request.client.host if request.client else ""
@@ -27,7 +28,9 @@ async def token_endpoint(request: Request) -> Response:
         _check_correlation(request.headers.get("x-correlation-id"))
         answer = await tokens.exchange(content_type, await _body(request), certificate, peer)
     except GrantRefused as refused:
+        platform.metrics.asked_for_token(refused.error)
         return Response(refused.body, 400, _NO_STORE, "application/json")
+    platform.metrics.asked_for_token("issued")
     return Response(answer, 200, _NO_STORE, "application/json")
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from cardtrail.cli.issuer import callback_of, issuer_app, trust_of
 from cardtrail.cli.kit import client_of
 from cardtrail.cli.metering import Metering
 from cardtrail.cli.reconcile import reconcile
+from cardtrail.db import Transaction
 from cardtrail.errors import InputError, SettingError
 from cardtrail.issuer.mirror import AsyncMirror, Mirror
 from cardtrail.issuer.settings import Settings, settings_of
 from cardtrail.issuer.standing import Observed
+from cardtrail.issuer.store import migrations
 from cardtrail.issuer.take import Asked, Batch, Sighting
 from cardtrail.protocol.reading import operation_of
+from tests.desk import execute
 from tests.shell import Shell
 
 ISSUER = "BANK000001"
@@ -240,6 +244,13 @@ def test_health_and_metrics_say_how_many_last_looks_wait(bank: Bank) -> None:
 
 def metrics_of(url: str) -> str:
     """Return what `/metrics` answers for a mirror."""
+    status, body = answer_of(url, "/metrics")
+    assert status == 200
+    return body.decode()
+
+
+def answer_of(url: str, path: str, *, closed: bool = False) -> tuple[int, bytes]:
+    """Return what the issuer's service answers for a mirror, which may be `closed` before."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -248,10 +259,76 @@ def metrics_of(url: str) -> str:
     async def get() -> None:
         async with AsyncMirror.open(url) as mirror:
             app = Metering(mirror, ISSUER, 0, time.monotonic).before(nothing)
-            await app({"type": "http", "method": "GET", "path": "/metrics"}, nothing, send)  # type: ignore[arg-type]  # enough of a call
+            if closed:
+                mirror.close()
+            await app({"type": "http", "method": "GET", "path": path}, nothing, send)  # type: ignore[arg-type]  # enough of a call
 
     asyncio.run(get())
-    return b"".join(message.get("body", b"") for message in sent).decode()
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+def run_query(name: str, given: dict[str, Any], tx: Transaction) -> int:
+    return tx.run(name, issuer_id=ISSUER, **given)
+
+
+def test_metrics_tell_of_doubts_bounds_passes_and_hooks(bank: Bank) -> None:
+    now = int(time.time() * SECOND)
+    with bank.mirror() as mirror:
+        bank.hear(picture("DATA_PREPARED"), picture("DATA_PREPARED", "card-2"), mirror=mirror)
+        rows: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("put_bound", {"day": 1, "stated": 7 * SECOND, "worst": 9 * SECOND}),
+            ("begin_pass", {"start_no": 1, "kind": "sweep", "began_at": now, "until": now}),
+            ("end_pass", {"kind": "sweep", "ended_at": now - HOUR}),
+            ("set_hook", {"name": "crm", "number": 1, "told_at": now - HOUR}),
+        )
+        for name, given in rows:
+            mirror.db.transact_blocking(partial(run_query, name, given))
+    execute(bank.url, "UPDATE operation SET doubtful = 1 WHERE card_id = 'card-2'")
+    text = metrics_of(bank.url)
+    known = {"doubtful_orders": 1, "bound_stated_seconds": 7, "bound_worst_seconds": 9, "pass_open": 0}
+    for name, value in known.items():
+        assert f"cardtrail_kit_{name} {value}.0\n" in text
+    assert 'cardtrail_kit_hook_behind{hook="crm"} 1.0\n' in text
+    for name in ("cardtrail_kit_pass_seconds", 'cardtrail_kit_hook_told_seconds{hook="crm"}'):
+        [seconds] = [line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")]
+        assert 3_600 <= float(seconds) < 3_700
+    assert "\ncardtrail_kit_oldest_check_seconds " in text
+
+
+def test_what_never_was_is_not_shown_and_the_oldest_check_says_nothing_where_there_is_a_feed(bank: Bank) -> None:
+    with bank.mirror() as mirror:
+        bank.hear(picture("DATA_PREPARED"), mirror=mirror)
+        mirror.db.transact_blocking(lambda tx: tx.run("set_cursor", issuer_id=ISSUER, cursor="c", pulled_at=bank.now))
+    text = metrics_of(bank.url)
+    assert "\ncardtrail_kit_pulled_seconds " in text
+    for name in ("pass_seconds", "bound_stated_seconds", "bound_worst_seconds", "oldest_check_seconds"):
+        assert f"# TYPE cardtrail_kit_{name} gauge\n" in text
+        assert f"\ncardtrail_kit_{name} " not in text
+
+
+def test_of_a_mirror_that_cannot_be_read_only_that_is_shown_and_the_service_is_neither_ready_nor_well(
+    bank: Bank,
+) -> None:
+    status, body = answer_of(bank.url, "/metrics", closed=True)
+    text = body.decode()
+    assert status == 200
+    assert "cardtrail_kit_mirror_available 0.0\n" in text
+    assert "\ncardtrail_kit_silent " not in text
+    assert "cardtrail_kit_calls_total 0.0\n" in text
+    assert answer_of(bank.url, "/healthz", closed=True) == (503, b"the mirror cannot be read now\n")
+    status, body = answer_of(bank.url, "/readyz", closed=True)
+    expected = 1 + len(migrations())
+    assert (status, msgspec.json.decode(body)) == (
+        503, {"status": "unavailable", "mirror": "unavailable", "schemaVersion": None, "schemaExpected": expected},
+    )  # fmt: skip
+
+
+def test_a_service_whose_mirror_answers_is_ready_whatever_it_says(bank: Bank) -> None:
+    status, body = answer_of(bank.url, "/readyz")
+    expected = 1 + len(migrations())
+    assert (status, msgspec.json.decode(body)) == (
+        200, {"status": "ok", "mirror": "ok", "schemaVersion": expected, "schemaExpected": expected},
+    )  # fmt: skip
 
 
 async def nothing(*_: object) -> Any:

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from cardtrail.core.status import OperationStatus, ProductionStatus, ShipmentStatus
+from cardtrail.core.status import CARRIERS, OperationStatus, ProductionStatus, ShipmentStatus
 from cardtrail.issuer import sight as module
-from cardtrail.issuer.sight import CARRIERS, OPERATIONS, Kind, Seen, element_of, name_of, strange_in
+from cardtrail.issuer.sight import OPERATIONS, Kind, Seen, element_of, name_of, strange_in
 from cardtrail.issuer.take import MAX_NAME, MAX_SAMPLE
 from cardtrail.protocol.reading import Operation, operation_of
 from tests.signed import operation
