@@ -25,6 +25,7 @@ COMMANDS = {
     "key": ("cardtrail.cli.party:key_app", PLATFORM),
     "audit": ("cardtrail.cli.party:audit_app", PLATFORM),
     "retention": ("cardtrail.cli.retention:retention_app", PLATFORM),
+    "config": ("cardtrail.cli.config:config", ISSUER),
     "epoch": ("cardtrail.cli.epoch:epoch_app", PLATFORM),
 }
 """Name -> where it is, and the extra without which it cannot be imported."""
