@@ -18,7 +18,8 @@ from typing import Any
 
 from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction, Watch
 from cardtrail.db.sql import Engine, Query, queries_of, script_of
-from cardtrail.errors import StoreUnavailable
+from cardtrail.db.tables import SCAN_ROWS, Table
+from cardtrail.errors import InputError, StoreUnavailable
 
 MAX_GROUP = 128
 """Most callers that share one commit."""
@@ -87,6 +88,21 @@ class SqliteTransaction:
 
     def home(self) -> str | None:
         return None  # a file knows nothing of where it came from
+
+    def tables(self) -> list[str]:
+        rows = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+        return [row[0] for row in rows if not row[0].startswith("sqlite_")]
+
+    def scan(self, table: Table) -> Iterator[list[Row]]:
+        cursor = self._connection.execute(table.select())
+        while rows := cursor.fetchmany(SCAN_ROWS):
+            yield rows
+
+    def load(self, table: Table, rows: Iterable[Row]) -> None:
+        try:
+            self._connection.executemany(table.insert(), rows)
+        except sqlite3.IntegrityError as error:
+            raise InputError(table.name, str(error)) from None
 
 
 class _Job:
@@ -241,6 +257,15 @@ class SqliteDatabase:
         try:
             with _transaction(self._reader, "BEGIN"):
                 return work(SqliteTransaction(self._reader, self._queries))
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    def snapshot(self, work: Callable[[Transaction], T]) -> T:
+        self._require_open()
+        connection = self._connect(read_only=True)
+        try:
+            with _transaction(connection, "BEGIN"):
+                return work(SqliteTransaction(connection, self._queries))
         except sqlite3.Error as error:
             raise _unavailable(error) from error
 
