@@ -1,6 +1,6 @@
 """Two engines behind one small interface: named SQL, `transact(work)`, `read(work)`."""
 
-from cardtrail.db.database import Database, Row, Transaction, Watch, open_database
+from cardtrail.db.database import Database, Row, Transaction, Watch, open_database, path_of
 from cardtrail.db.fresh import fresh_database
 from cardtrail.db.lanes import Lanes
 from cardtrail.db.migrate import migrate
@@ -17,5 +17,6 @@ __all__ = [
     "migrate",
     "open_database",
     "parted",
+    "path_of",
     "tables_of",
 ]

@@ -51,6 +51,14 @@ class Transaction(Protocol):
         """Return the names of all tables."""
         ...
 
+    def facts(self) -> dict[str, str]:
+        """Return what the engine says of itself: its version, and how it keeps what was committed."""
+        ...
+
+    def defects(self, seconds: float) -> list[str]:
+        """Look for damage for so long at most; return what was found. Only SQLite looks: PostgreSQL does by itself."""
+        ...
+
     def scan(self, table: Table) -> Iterator[list[Row]]:
         """Give every row of a table by its key, SCAN_ROWS at a time; only within `snapshot`."""
         ...

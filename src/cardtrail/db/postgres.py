@@ -114,6 +114,14 @@ class PostgresTransaction:
         rows = self._cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")
         return [str(row[0]) for row in rows]
 
+    def facts(self) -> dict[str, str]:
+        names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "data_checksums")
+        row = self._cursor.execute("SELECT " + ", ".join(["current_setting(%s)"] * len(names)), names).fetchone()
+        return dict(zip(names, row or (), strict=True))
+
+    def defects(self, seconds: float) -> list[str]:  # noqa: ARG002 -- as the protocol has it
+        return []
+
     def scan(self, table: Table) -> Iterator[list[Row]]:
         with self._cursor.connection.cursor(name="scan") as cursor:  # the server keeps it: not all rows come at once
             cursor.execute(table.select().encode())

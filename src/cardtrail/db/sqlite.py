@@ -33,6 +33,9 @@ BUSY_PAUSE = 0.002
 """Pause between two tries for it, seconds. SQLite's own wait tries ever more seldom, in the end ten times a second:
 beside a process that writes all the time it then finds the lock taken for as long as one cares to wait."""
 
+_STEPS = 10_000
+"""How many of SQLite's instructions run between two looks at the clock."""
+
 _HEAVY = ("cache_size=-65536", "mmap_size=4294967296")
 _LIGHT = ("cache_size=-8192", "mmap_size=0")
 """What a connection may keep in memory: KiB of pages, and bytes of the file."""
@@ -92,6 +95,25 @@ class SqliteTransaction:
     def tables(self) -> list[str]:
         rows = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
         return [row[0] for row in rows if not row[0].startswith("sqlite_")]
+
+    def facts(self) -> dict[str, str]:
+        [(mode,)] = self._connection.execute("PRAGMA journal_mode")
+        return {"SQLite": sqlite3.sqlite_version, "journal": str(mode)}
+
+    def defects(self, seconds: float) -> list[str]:
+        ends = time.monotonic() + seconds
+        self._connection.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
+        try:
+            rows = self._connection.execute("PRAGMA quick_check(10)").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return []  # nothing in the time there was
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
+        finally:
+            self._connection.set_progress_handler(None, 0)
+        return [str(row[0]) for row in rows if row[0] != "ok"]
 
     def scan(self, table: Table) -> Iterator[list[Row]]:
         cursor = self._connection.execute(table.select())

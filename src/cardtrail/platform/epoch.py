@@ -79,6 +79,11 @@ def _epoch(tx: Transaction) -> str:
     return str(tx.all("find_meta", name="epoch")[0][0])
 
 
+def is_elsewhere(tx: Transaction) -> bool:
+    """Tell whether the database has another home than a service knew of; it renews the epoch at its next look."""
+    return _known_home(tx) is not None and _new_home(tx) is not None
+
+
 def _known_home(tx: Transaction) -> str | None:
     row = tx.one("find_meta", name=_HOME)
     return None if row is None else str(row[0])
