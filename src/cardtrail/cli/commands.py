@@ -26,6 +26,10 @@ COMMANDS = {
     "account": ("cardtrail.cli.account:account_app", PLATFORM),
     "audit": ("cardtrail.cli.party:audit_app", PLATFORM),
     "retention": ("cardtrail.cli.retention:retention_app", PLATFORM),
+    "config": ("cardtrail.cli.config:config", ISSUER),
+    "doctor": ("cardtrail.cli.doctor:doctor", PLATFORM),
+    "backup": ("cardtrail.cli.backup:backup", PLATFORM),
+    "restore": ("cardtrail.cli.backup:restore_", PLATFORM),
     "epoch": ("cardtrail.cli.epoch:epoch_app", PLATFORM),
 }
 """Name -> where it is, and the extra without which it cannot be imported."""

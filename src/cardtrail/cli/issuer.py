@@ -13,6 +13,7 @@ import uvicorn
 import uvloop
 from cyclopts import App
 
+from cardtrail.cli.config import issuer_config
 from cardtrail.cli.kit import MIRROR, Flag, check_issuer, client_of, limits_of, lines_of, mirrored
 from cardtrail.cli.metering import Metering
 from cardtrail.cli.options import signature_of
@@ -174,5 +175,6 @@ def callback_of(place: str) -> Callback:
     return found
 
 
+issuer_app.command(issuer_config, name="config")
 vars(serve)["__signature__"] = signature_of(described())  # read by inspect.signature
 vars(health_)["__signature__"] = signature_of(described(), MIRROR, health_)

@@ -1,12 +1,13 @@
 """What both engines offer. Work is a plain function of a transaction and may be run more than once."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from cardtrail.db.sql import Engine
-from cardtrail.errors import SettingError
+from cardtrail.db.tables import Table
+from cardtrail.errors import SettingError, StoreUnavailable
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -44,6 +45,26 @@ class Transaction(Protocol):
 
     def home(self) -> str | None:
         """Return what names this database on its server and in its history; None where that cannot be told."""
+        ...
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables."""
+        ...
+
+    def facts(self) -> dict[str, str]:
+        """Return what the engine says of itself: its version, and how it keeps what was committed."""
+        ...
+
+    def defects(self, seconds: float) -> list[str]:
+        """Look for damage for so long at most; return what was found. Only SQLite looks: PostgreSQL does by itself."""
+        ...
+
+    def scan(self, table: Table) -> Iterator[list[Row]]:
+        """Give every row of a table by its key, SCAN_ROWS at a time; only within `snapshot`."""
+        ...
+
+    def load(self, table: Table, rows: Iterable[Row]) -> None:
+        """Add rows to a table as they are. Raises InputError naming the table where one does not fit."""
         ...
 
 
@@ -87,26 +108,42 @@ class Database(Protocol):
         """Run `work` in one transaction that no other process can enter at the same time; for migrations."""
         ...
 
+    def snapshot(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work`, however long it takes, on what was committed when it began, and only read; writers go on.
+
+        Raises StoreUnavailable, or what `work` raised.
+        """
+        ...
+
     def close(self) -> None:
         """Finish what was begun and close every connection; whoever comes later gets StoreUnavailable."""
         ...
 
 
-def open_database(url: str, queries: str, *, light: bool = False) -> Database:
+def open_database(url: str, queries: str, *, light: bool = False, make: bool = True) -> Database:
     """Open `sqlite:///path`, `sqlite:////absolute` or `postgresql://…`. Raises SettingError or StoreUnavailable.
 
-    A `light` one keeps little of a SQLite file in memory, for a small process beside others.
+    A `light` one keeps little of a SQLite file in memory, for a small process beside others. Without `make` a file that
+    is missing stays so.
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
         from cardtrail.db.sqlite import SqliteDatabase  # noqa: PLC0415 -- only the engine in use is imported
 
-        path = url.removeprefix("sqlite:///")
-        if path in {"", ":memory:", url}:  # every connection would get a memory of its own
-            raise SettingError("database: sqlite:///path of a file expected")
-        return SqliteDatabase(Path(path), queries, light=light)
+        path = path_of(url)
+        if not make and not path.is_file():
+            raise StoreUnavailable(f"database: there is no file {path}")
+        return SqliteDatabase(path, queries, light=light)
     if scheme in {"postgresql", "postgres"}:
         from cardtrail.db.postgres import PostgresDatabase  # noqa: PLC0415 -- an extra; not everyone installs it
 
         return PostgresDatabase(url, queries)
     raise SettingError(f"database: sqlite:///path or postgresql://user@host/name expected, not {scheme or url!r}")
+
+
+def path_of(url: str) -> Path:
+    """Return the file of a SQLite database. Raises SettingError."""
+    path = url.removeprefix("sqlite:///")
+    if path in {"", ":memory:", url}:  # every connection would get a memory of its own
+        raise SettingError("database: sqlite:///path of a file expected")
+    return Path(path)

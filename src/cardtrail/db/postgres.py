@@ -18,7 +18,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction, Watch
 from cardtrail.db.lanes import Lanes
 from cardtrail.db.sql import Engine, Query, queries_of, script_of
-from cardtrail.errors import SettingError, StoreUnavailable
+from cardtrail.db.tables import SCAN_ROWS, Table
+from cardtrail.errors import InputError, SettingError, StoreUnavailable
 
 MAX_WRITERS = 6
 MAX_READERS = 4
@@ -39,6 +40,8 @@ _OPTIONS = (
     # Whoever waited for a lock must see what its holder committed, whatever the database's own default is.
     " -c default_transaction_isolation=read\\ committed"
 )
+_UNHURRIED = "-c statement_timeout=0 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=0"
+"""For a copy of everything: it takes its time, and holds nobody up."""
 
 # The cluster; its timeline, which a failover and a restore to a point in time begin anew; the database; and a table,
 # which a dump that is restored over it makes anew. The timeline comes from the log, since the control file names a new
@@ -48,6 +51,8 @@ _HOME = """
 SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
     left(pg_walfile_name(pg_current_wal_lsn()), 8),
     (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('issuer_counter')::oid)"""
+
+_CONNECTING: dict[str, Any] = {"connect_timeout": 5, "application_name": "cardtrail"}
 
 Pool = ConnectionPool["psycopg.Connection[Row]"]
 Waiters = dict[tuple[str, str], list["asyncio.Future[Row | None]"]]
@@ -105,6 +110,32 @@ class PostgresTransaction:
             return None
         return None if row is None else str(row[0])
 
+    def tables(self) -> list[str]:
+        rows = self._cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")
+        return [str(row[0]) for row in rows]
+
+    def facts(self) -> dict[str, str]:
+        names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "data_checksums")
+        row = self._cursor.execute("SELECT " + ", ".join(["current_setting(%s)"] * len(names)), names).fetchone()
+        return dict(zip(names, row or (), strict=True))
+
+    def defects(self, seconds: float) -> list[str]:  # noqa: ARG002 -- as the protocol has it
+        return []
+
+    def scan(self, table: Table) -> Iterator[list[Row]]:
+        with self._cursor.connection.cursor(name="scan") as cursor:  # the server keeps it: not all rows come at once
+            cursor.execute(table.select().encode())
+            while rows := cursor.fetchmany(SCAN_ROWS):
+                yield rows
+
+    def load(self, table: Table, rows: Iterable[Row]) -> None:
+        try:
+            with self._cursor.copy(table.copy().encode()) as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise InputError(table.name, str(error.diag.message_primary or error)) from None
+
 
 def _refuse_unsafe(url: str) -> None:
     """Connect once, to say clearly why it fails, and refuse a server that could lose what was accepted.
@@ -124,7 +155,7 @@ def _refuse_unsafe(url: str) -> None:
 def _pool(url: str, most: int, options: str) -> Pool:
     return ConnectionPool(
         url, min_size=1, max_size=most, timeout=WAIT / 2, open=False, reconnect_timeout=30,
-        kwargs={"autocommit": True, "options": options, "connect_timeout": 5, "application_name": "cardtrail"},
+        kwargs={"autocommit": True, "options": options, **_CONNECTING},
     )  # fmt: skip
 
 
@@ -134,6 +165,7 @@ class PostgresDatabase:
     engine: Engine = "postgres"
 
     def __init__(self, url: str, queries: str) -> None:
+        self._url = url
         self._queries = queries_of(queries, "postgres")
         self._writers = _pool(url, MAX_WRITERS, _OPTIONS)
         self._readers = _pool(url, MAX_READERS, f"{_OPTIONS} -c default_transaction_read_only=on")
@@ -197,6 +229,16 @@ class PostgresDatabase:
     async def _in_thread(self, pool: Pool, run: Callable[["psycopg.Connection[Row]"], T]) -> T:
         self._require_open()
         return await asyncio.get_running_loop().run_in_executor(self._threads[pool], self._attempt, pool, run)
+
+    def snapshot(self, work: Callable[[Transaction], T]) -> T:
+        self._require_open()
+        try:
+            with psycopg.connect(self._url, autocommit=True, options=_UNHURRIED, **_CONNECTING) as connection:
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                connection.read_only = True
+                return self._within_transaction(work)(connection)
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the database cannot be used now: {error}") from error
 
     def exclusively(self, work: Callable[[Transaction], T]) -> T:
         def locked(connection: "psycopg.Connection[Row]") -> T:

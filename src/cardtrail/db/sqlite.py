@@ -18,7 +18,8 @@ from typing import Any
 
 from cardtrail.db.database import WAIT, Lookup, Row, T, Transaction, Watch
 from cardtrail.db.sql import Engine, Query, queries_of, script_of
-from cardtrail.errors import StoreUnavailable
+from cardtrail.db.tables import SCAN_ROWS, Table
+from cardtrail.errors import InputError, StoreUnavailable
 
 MAX_GROUP = 128
 """Most callers that share one commit."""
@@ -31,6 +32,9 @@ BUSY_SECONDS = 10.0
 BUSY_PAUSE = 0.002
 """Pause between two tries for it, seconds. SQLite's own wait tries ever more seldom, in the end ten times a second:
 beside a process that writes all the time it then finds the lock taken for as long as one cares to wait."""
+
+_STEPS = 10_000
+"""How many of SQLite's instructions run between two looks at the clock."""
 
 _HEAVY = ("cache_size=-65536", "mmap_size=4294967296")
 _LIGHT = ("cache_size=-8192", "mmap_size=0")
@@ -87,6 +91,40 @@ class SqliteTransaction:
 
     def home(self) -> str | None:
         return None  # a file knows nothing of where it came from
+
+    def tables(self) -> list[str]:
+        rows = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+        return [row[0] for row in rows if not row[0].startswith("sqlite_")]
+
+    def facts(self) -> dict[str, str]:
+        [(mode,)] = self._connection.execute("PRAGMA journal_mode")
+        return {"SQLite": sqlite3.sqlite_version, "journal": str(mode)}
+
+    def defects(self, seconds: float) -> list[str]:
+        ends = time.monotonic() + seconds
+        self._connection.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
+        try:
+            rows = self._connection.execute("PRAGMA quick_check(10)").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return []  # nothing in the time there was
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
+        finally:
+            self._connection.set_progress_handler(None, 0)
+        return [str(row[0]) for row in rows if row[0] != "ok"]
+
+    def scan(self, table: Table) -> Iterator[list[Row]]:
+        cursor = self._connection.execute(table.select())
+        while rows := cursor.fetchmany(SCAN_ROWS):
+            yield rows
+
+    def load(self, table: Table, rows: Iterable[Row]) -> None:
+        try:
+            self._connection.executemany(table.insert(), rows)
+        except sqlite3.IntegrityError as error:
+            raise InputError(table.name, str(error)) from None
 
 
 class _Job:
@@ -241,6 +279,15 @@ class SqliteDatabase:
         try:
             with _transaction(self._reader, "BEGIN"):
                 return work(SqliteTransaction(self._reader, self._queries))
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    def snapshot(self, work: Callable[[Transaction], T]) -> T:
+        self._require_open()
+        connection = self._connect(read_only=True)
+        try:
+            with _transaction(connection, "BEGIN"):
+                return work(SqliteTransaction(connection, self._queries))
         except sqlite3.Error as error:
             raise _unavailable(error) from error
 

@@ -1,14 +1,15 @@
 """Secrets at rest: AES-256-GCM with a key that is kept in a file, outside the database."""
 
 import base64
-import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cardtrail.errors import SettingError
+from cardtrail.platform.whole import written_whole
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -67,32 +68,8 @@ def _make(path: Path) -> None:
     """Make a key file for its owner only, unless there is one; two processes at once end with one key."""
     if path.exists():
         return
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
-        _write(draft, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
-        try:
-            os.link(draft, path)  # whole or not at all, and never over a key that is in use
-        except FileExistsError:
-            return
-        finally:
-            draft.unlink()
-        _sync(path.parent)
+        with suppress(FileExistsError), written_whole(path) as file:
+            file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
     except OSError as error:
         raise SettingError(f"secret_key_file: {path} cannot be made: {error.strerror}") from None
-
-
-def _write(path: Path, text: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the new name survive a power loss: without its key the database's secrets are lost."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

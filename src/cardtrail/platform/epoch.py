@@ -32,6 +32,14 @@ async def renew_epoch(db: Database, actor: str, at: int) -> str:
     return await change(db, actor, at, _renewal(secrets.token_hex(8)))
 
 
+def begin_anew(tx: Transaction, actor: str, at: int) -> str:
+    """Renew the epoch of a database that was just restored, wherever its home is now; return it. `at` in µs."""
+    epoch = secrets.token_hex(8)
+    tx.run("drop_meta", name=_HOME)
+    write(tx, new_id(at), actor, at, _renewal(epoch)(tx))
+    return epoch
+
+
 def follow_home(tx: Transaction, at: int) -> bool:
     """Renew the epoch if the database has another home than it had; tell whether it was so. `at` in µs."""
     home = _new_home(tx)
@@ -69,6 +77,11 @@ class Home:
 
 def _epoch(tx: Transaction) -> str:
     return str(tx.all("find_meta", name="epoch")[0][0])
+
+
+def is_elsewhere(tx: Transaction) -> bool:
+    """Tell whether the database has another home than a service knew of; it renews the epoch at its next look."""
+    return _known_home(tx) is not None and _new_home(tx) is not None
 
 
 def _known_home(tx: Transaction) -> str | None:

@@ -11,6 +11,10 @@ SELECT value FROM meta WHERE name = :name;
 INSERT INTO meta (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
+-- name: drop_meta
+-- Forget a single value.
+DELETE FROM meta WHERE name = :name;
+
 -- ── the answer ──
 
 -- name: latest_picture

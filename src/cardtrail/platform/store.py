@@ -30,6 +30,22 @@ def migrations() -> tuple[str, ...]:
     return tuple(file.read_text("utf-8") for file in files)
 
 
+def current_version() -> int:
+    """Return the version of this program's schema."""
+    return 1 + len(migrations())
+
+
+def version_of(tx: Transaction) -> int:
+    """Return the version of a database's schema, 0 where there is none of ours."""
+    row = tx.one("find_meta", name="schema_version") if "meta" in tx.tables() else None
+    return 0 if row is None else int(row[0])
+
+
+def open_as_it_is(url: str) -> Database:
+    """Open a database and change nothing of it, whatever its schema. Raises SettingError or StoreUnavailable."""
+    return open_database(url, queries(), light=True, make=False)
+
+
 def open_store(url: str) -> Database:
     """Open a database and migrate it if it is older. Raises SettingError, StoreUnavailable, SchemaMismatch.
 
