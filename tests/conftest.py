@@ -1,6 +1,7 @@
 """What every test can ask for: a database on either engine, and a run that cleans up after itself."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -41,6 +42,8 @@ def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(
         structlog, "configure", lambda **told: configure(**(told | {"cache_logger_on_first_use": False}))
     )
+    # What a command prints is not mixed with lines of logs, as it is not where the service has configured them.
+    configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr), cache_logger_on_first_use=False)
     yield
     configure(**before)
 

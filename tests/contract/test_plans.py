@@ -182,6 +182,15 @@ def test_postgres_uses_an_index_and_never_scans_and_reads_come_sorted(filled_pos
             assert sorts == [] or name not in IN_ORDER, (name, mode, json.dumps(plan, indent=1))
 
 
+def test_postgres_looks_at_the_health_of_lanes_without_reading_all_notifications(filled_postgres: str) -> None:
+    for name in ("count_undelivered", "due_longest", "lane_health", "oldest_settled"):
+        query = queries_of(queries(), "postgres")[name]
+        for mode in ("force_generic_plan", "force_custom_plan"):
+            plan = plan_on_postgres(filled_postgres, query, mode, _KNOWN)
+            read = [node for node in nodes_of(plan) if node.get("Relation Name") == "notification" and is_scan(node)]
+            assert read == [], (name, mode, json.dumps(plan, indent=1))
+
+
 # ── the schema
 
 

@@ -1,17 +1,20 @@
-"""`cardtrail issuer serve` as a process: how it ends."""
+"""`cardtrail issuer serve` as a process: how it ends, and what it tells of itself."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from cardtrail.meters.kit import KIT
 from tests.background import eventually
 from tests.desk import execute
-from tests.serving import PATIENCE, free_port
+from tests.serving import PATIENCE, Service, free_port
 from tests.strict.running import strict_on_thread
 from tests.strict.server import Options
 
@@ -40,3 +43,30 @@ def test_told_to_end_it_lets_go_of_the_lease_so_that_others_may_reconcile_at_onc
             process.kill()
             process.wait(PATIENCE)
     assert execute(database_url, "SELECT until FROM lease") == [(0,)]
+
+
+def test_a_running_service_shows_exactly_the_metrics_that_are_declared_and_is_ready(tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_text("whsec_" + b64encode(bytes(32)).decode())
+    port = free_port()
+    command = [
+        sys.executable, "-m", "cardtrail", "issuer", "serve", "--port", str(port), "--issuer-id", "BANK000001",
+        "--mirror", f"sqlite:///{tmp_path}/mirror.db", "--secrets-file", str(tmp_path / "secrets"),
+    ]  # fmt: skip
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stderr=output, env=os.environ)
+    try:
+        service = Service(process, port, log)
+        eventually(lambda: process.poll() is not None or ready(service))
+        assert service.call("GET", "/readyz").json["status"] == "ok"
+        shown = re.findall(r"^# TYPE (\w+) (\w+)$", service.call("GET", "/metrics").body.decode(), re.MULTILINE)
+        assert dict(shown) == {meter.name: meter.kind.value for meter in KIT}
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+def ready(service: Service) -> bool:
+    with suppress(OSError):
+        return service.call("GET", "/readyz").status == 200
+    return False

@@ -55,6 +55,7 @@ def test_the_log_of_a_full_run_tells_each_failed_attempt_and_holds_no_secret(dat
     hidden = [*tokens, signing, signing.partition("_")[2], TRACKING, "wrong.", private_pem(ISSUER).splitlines()[1]]
     assert [each for each in hidden if each in log] == []
     attempts = [line for line in map(json.loads, re.findall(r"^{.*$", log, re.MULTILINE)) if line["event"] == "attempt"]
+    assert [line for line in attempts if line["status"] == 204] == []
     failed = next(line for line in attempts if line["status"] == 503)
     assert (failed["issuer_id"], failed["endpoint_id"], failed["failure"]) == (ISSUER, "hook", None)
     assert len(failed["notifications"]) == failed["carried"] >= 1

@@ -259,8 +259,7 @@ SELECT count(*) FROM (
 ) AS w;
 
 -- name: waiting_health
--- Cards, parcels and operations that wait for their order, and orders for production: how many, counted no further than
--- the limit, and since when the oldest.
+-- How many cards, parcels, operations and orders wait, counted no further than the limit, and since when the oldest.
 SELECT
     (SELECT count(*) FROM (SELECT 1 FROM card WHERE waiting_since IS NOT NULL LIMIT :most) AS w),
     (SELECT min(waiting_since) FROM card WHERE waiting_since IS NOT NULL),
