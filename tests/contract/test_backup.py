@@ -191,7 +191,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(saved: Path, tmp
     assert list(tmp_path.glob("there*")) == []
 
 
-@pytest.mark.parametrize("what", [b"more", gzip.compress(b"more", mtime=0)])
+@pytest.mark.parametrize("what", [b"more", gzip.compress(b"more", mtime=0)], ids=["bytes", "packed"])
 def test_what_follows_the_end_is_refused(saved: Path, tmp_path: Path, what: bytes) -> None:
     saved.write_bytes(saved.read_bytes() + what)
     with pytest.raises(InputError, match="is damaged or no backup"):

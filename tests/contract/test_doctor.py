@@ -160,6 +160,12 @@ def test_a_store_that_takes_no_writes_is_bad(store: str, told: Told, monkeypatch
         assert levels(told())["writable"] == "bad"
 
 
+def test_a_store_that_is_not_as_ours_are_is_told_and_the_other_checks_go_on(store: str, told: Told) -> None:
+    execute(store, "DELETE FROM meta WHERE name = 'epoch'")
+    found = told()
+    assert (found["epoch"].level, found["waiting"].level) == (Level.BAD, Level.OK)
+
+
 def test_a_postgres_that_can_lose_what_it_has_committed_is_bad(postgres_url: str, key: Path) -> None:
     with desk(postgres_url):
         pass

@@ -89,7 +89,7 @@ def test_an_issuers_pages_are_not_there_for_others(database_url: str, tmp_path: 
         assert (await stranger.get("/ui/audit")).status == 404
         assert (await stranger.get("/ui/contract")).status == 404
         assert b"ISSUER0001" not in (await stranger.get("/ui/")).body
-        routes = {route.path for route in platform.pages.router().routes}  # type: ignore[attr-defined]
+        routes = {route.path for route in platform.pages.router().routes}  # type: ignore[attr-defined]  # each of ours is a Route
         assert len(routes) == 12  # a further page belongs into this test
 
     played(database_url, tmp_path, play)

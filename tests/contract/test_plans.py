@@ -50,7 +50,7 @@ NOT_BY_ISSUER = {
 
 def test_the_lines_that_only_one_engine_understands_are_few() -> None:
     """The dialect debt. Raise the number only if there is no common wording; a tenth of the file would be too much."""
-    assert tagged_lines(queries()) == 30
+    assert tagged_lines(queries()) == 31
     assert tagged_lines(schema()) == 4
 
 

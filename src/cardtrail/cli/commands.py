@@ -25,6 +25,7 @@ COMMANDS = {
     "key": ("cardtrail.cli.party:key_app", PLATFORM),
     "account": ("cardtrail.cli.account:account_app", PLATFORM),
     "audit": ("cardtrail.cli.party:audit_app", PLATFORM),
+    "card": ("cardtrail.cli.card:card_app", PLATFORM),
     "retention": ("cardtrail.cli.retention:retention_app", PLATFORM),
     "config": ("cardtrail.cli.config:config", ISSUER),
     "doctor": ("cardtrail.cli.doctor:doctor", PLATFORM),

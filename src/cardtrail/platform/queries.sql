@@ -910,6 +910,30 @@ SELECT v.carrier, v.tracking_number FROM rows(carrier text, tracking_number text
     WHERE l.carrier = v.carrier AND l.tracking_number = v.tracking_number AND o.sealed_at IS NULL
 );
 
+-- name: unlinked_parcels
+-- Those of the parcels that no card travels in.
+SELECT v.carrier, v.tracking_number FROM rows(carrier text, tracking_number text) AS v WHERE NOT EXISTS (
+    SELECT 1 FROM parcel_link AS l WHERE l.carrier = v.carrier AND l.tracking_number = v.tracking_number
+);
+
+-- name: pictures_sent_of_card
+-- What the notifications of a card say.
+SELECT notification_id, picture, strict_length FROM notification
+    INDEXED BY notification_order -- sqlite
+WHERE issuer_id = :issuer_id AND card_id = :card_id;
+
+-- name: rewrite_operations
+-- Write pictures anew from which something was erased.
+UPDATE operation SET picture = v.picture, strict_length = v.strict_length, etag = v.etag
+FROM rows(issuer_id text, card_id text, operation_id text, picture bytea, strict_length bigint, etag text) AS v
+WHERE operation.issuer_id = v.issuer_id AND operation.card_id = v.card_id AND operation.operation_id = v.operation_id;
+
+-- name: rewrite_notifications
+-- The same for what was sent or is to be.
+UPDATE notification SET picture = v.picture, strict_length = v.strict_length
+FROM rows(issuer_id text, notification_id text, picture bytea, strict_length bigint) AS v
+WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id;
+
 -- name: drop_links
 -- Forget what cards without an order travelled in.
 DELETE FROM parcel_link

@@ -65,11 +65,16 @@ def _still_waiting(tx: Transaction, lock: str, found: Iterable[Row], since: int)
 
 
 def _seal(tx: Transaction, before: int, now: int) -> int:
-    """Seal settled orders: their events go but for the request, their picture stays.
+    """Seal orders that were settled long ago."""
+    return seal_cards(tx, sorted({row[:2] for row in tx.all("orders_to_seal", before=before, most=BATCH)}), before, now)
 
-    What was told of a parcel goes with the last order that travelled in it.
+
+def seal_cards(tx: Transaction, cards: Sequence[Row], before: int, now: int) -> int:
+    """Seal these cards' orders that ended and have not changed since `before`; return how many. Times are µs.
+
+    Their events go but for the request, their picture stays. What was told of a parcel goes with the last order that
+    travelled in it.
     """
-    cards = sorted({row[:2] for row in tx.all("orders_to_seal", before=before, most=BATCH)})
     parcels = sorted({row[2:] for row in tx.each("parcels_of_cards", cards)})
     tx.each("lock_parcels", parcels)
     tx.each("lock_cards", cards)

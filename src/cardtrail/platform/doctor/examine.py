@@ -63,3 +63,5 @@ async def _checked(name: str, check: _Check, case: Case) -> Finding:
         return Finding(name, Level.BAD, f"no answer in {PATIENCE:.0f} s", "see to the store and its server")
     except CardtrailError as error:
         return bad(name, str(error), "see to the store, and to the setting that is named")
+    except Exception as error:  # noqa: BLE001 -- a store that is not as ours are is what this is for
+        return bad(name, f"{type(error).__name__}: {error}", "see whether the database is one of cardtrail alone")
