@@ -9,7 +9,9 @@ import pytest
 from cardtrail.core.business import DAY
 from cardtrail.core.place import ENDS, PLACES
 from cardtrail.platform import placing
-from tests.desk import Desk, desk, execute
+from cardtrail.platform.counts import Counts
+from cardtrail.platform.moves import HOUR
+from tests.desk import NOW, Desk, desk, execute
 from tests.events import event
 from tests.serving import ISSUER
 
@@ -149,3 +151,17 @@ def test_a_sealed_order_is_where_its_picture_says(database_url: str) -> None:
         unplaced(database_url)
         site.run(placing.Placing(site.db).run_once())
     assert [each[1:4:2] for each in places(database_url)] == [("Delivered", 0)]
+
+
+def test_what_was_counted_long_ago_goes_and_what_is_usual_stays(database_url: str) -> None:
+    with desk(database_url) as site:
+        told(site, "card-1", dueDate="2026-01-08")
+        site.later(401)
+        told(site, "card-2", dueDate="2026-01-08")
+        forgetting = Counts(site.db, lambda: site.now)
+        assert site.run(forgetting.run_once()) > 0
+        assert site.run(forgetting.run_once()) == 0
+    left = execute(database_url, "SELECT what, min(hour) FROM tally WHERE what IN ('passage', 'promise') GROUP BY what")
+    assert {what for what, _ in left} == {"passage", "promise"}
+    assert min(hour for _, hour in left) > NOW // HOUR
+    assert sum(tallies(database_url, "dwell").values()) == 10

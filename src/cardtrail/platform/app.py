@@ -24,6 +24,7 @@ from cardtrail.platform.audit import Recorded
 from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.connector import ProductionConnector, connector_of
+from cardtrail.platform.counts import Counts
 from cardtrail.platform.deliver import Deliverer, Note, Options
 from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
 from cardtrail.platform.endpoints import Endpoints
@@ -86,6 +87,7 @@ class Platform:
         self.feed = Feed(self.db)
         self.home = Home(self.db, wall_clock)
         self.placing = Placing(self.db)
+        self.counts = Counts(self.db, clock)
         self.sweep = Sweep(self.db, clock, settings.waiting_days, settings.seal_days)
         self.prune = Prune(self.db, wall_clock, settings.settled_days, settings.undelivered_days)
         self.openapi = apidocs.document()
@@ -124,7 +126,8 @@ class Platform:
                 (self.registry.run_once, 1.0), (self.ingest.run_once, 1.0), (self.home.run_once, 5.0),
                 (self.health.run_once, 5.0), (self.sweep.run_once, 60.0), (self.prune.run_once, 60.0),
                 (self.signing.run_once, 60.0), (self.tokens.run_once, 60.0),
-                (self.placing.run_once, 60.0), (self.sightings.run_once, 2.0), (self.entrance.sessions.run_once, 60.0),
+                (self.placing.run_once, 60.0), (self.counts.run_once, 600.0),
+                (self.sightings.run_once, 2.0), (self.entrance.sessions.run_once, 60.0),
             )
         ]  # fmt: skip
         if self.settings.deliver:

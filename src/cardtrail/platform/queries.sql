@@ -861,6 +861,19 @@ DELETE FROM inbox WHERE (source, event_id) IN (
 SELECT issuer_id, card_id FROM card
 WHERE waiting_since IS NOT NULL AND waiting_since < :before ORDER BY waiting_since LIMIT :most;
 
+-- name: old_tallies
+-- What was counted of an issuer before an hour.
+SELECT issuer_id, what, hour, place, site, channel, carrier, value FROM tally
+WHERE issuer_id = :issuer_id AND what = :what AND hour < :before
+ORDER BY hour, place, site, channel, carrier, value LIMIT :most;
+
+-- name: drop_tallies
+-- Forget these counts.
+DELETE FROM tally WHERE (issuer_id, what, hour, place, site, channel, carrier, value) IN (
+    SELECT v.issuer_id, v.what, v.hour, v.place, v.site, v.channel, v.carrier, v.value
+    FROM rows(issuer_id text, what text, hour bigint, place text, site text, channel text, carrier text, value bigint) AS v
+);
+
 -- name: keys_of_cards
 -- The keys of the cards' events.
 SELECT e.source, e.event_id, e.begins FROM rows(issuer_id text, card_id text) AS v, event AS e

@@ -26,6 +26,9 @@ MAX_SAMPLE: Final = 2_000
 """Longest name and sample that are kept, characters and bytes."""
 _MEMBERS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(EventIn))
 _names = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_PERSONAL: Final = frozenset({"trackingNumber", "trackingUrl", "message", "location", "reason", "error"})
+"""Members whose values no sample keeps."""
+_HIDDEN: Final = msgspec.Raw(b'"\xe2\x80\xa6"')
 
 
 class Kind(StrEnum):
@@ -54,7 +57,7 @@ class Sightings:
             if len(self._seen) >= MAX_SEEN:
                 self._seen.clear()
             self._seen.add(key)
-            self._waiting.append((*key, source, now, bytes(raw)[:MAX_SAMPLE]))
+            self._waiting.append((*key, source, now, _sample_of(raw)))
 
     async def run_once(self) -> int:
         """Write down what was noted; return how much it was. Raises StoreUnavailable, and keeps it then."""
@@ -63,6 +66,12 @@ class Sightings:
             await self._db.transact(lambda tx: tx.each("add_sightings", rows))
             del self._waiting[: len(rows)]
         return 0
+
+
+def _sample_of(raw: bytes | msgspec.Raw) -> bytes:
+    """Return an event as it came, without personal data that is published as such."""
+    members = {name: _HIDDEN if name in _PERSONAL else value for name, value in _names.decode(raw).items()}
+    return msgspec.json.encode(members)[:MAX_SAMPLE]
 
 
 def _unpublished(raw: bytes | msgspec.Raw, found: Item | Outcome) -> Iterator[tuple[Kind, str, str]]:
