@@ -43,7 +43,8 @@ def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         structlog, "configure", lambda **told: configure(**(told | {"cache_logger_on_first_use": False}))
     )
     # What a command prints is not mixed with lines of logs, as it is not where the service has configured them.
-    configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr), cache_logger_on_first_use=False)
+    if isinstance(before["logger_factory"], structlog.PrintLoggerFactory):  # nobody has chosen another
+        configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr), cache_logger_on_first_use=False)
     yield
     configure(**before)
 

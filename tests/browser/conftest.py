@@ -54,9 +54,9 @@ async def _admit(db: Database) -> None:
         db.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Without it there is nothing to test: `make test-browser` installs it."""
+    """Debian's Chromium, which `make test-browser` installs; it ends with its module, or its loop would stop others."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     assert found, "no chromium: make test-browser installs it, or apt-get install chromium"
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []

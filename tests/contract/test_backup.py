@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from cardtrail.errors import Conflict, CursorExpired, InputError, SchemaMismatch, StoreUnavailable
+from cardtrail.pages.door.account import Role
+from cardtrail.pages.door.accounts import Accounts
+from cardtrail.pages.door.sessions import Sessions
 from cardtrail.platform import archive
 from cardtrail.platform.archive import ArchiveWriter, Head
-from cardtrail.platform.audit import list_audit
+from cardtrail.platform.audit import Recorded, list_audit
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.backup import Restored, back_up, restore, shape
 from cardtrail.platform.epoch import find_epoch
@@ -377,3 +380,25 @@ def test_the_commands_say_what_was_done_and_where_the_secret_key_is_not(
     done = json.loads(ran.stdout)
     assert (done["tables"]["operation"], done["engine"]) == (3, here.split(":", 1)[0].removesuffix("ql"))
     assert run("epoch", "show", url=there).stdout.strip() == done["epoch"]
+
+
+def test_nobody_is_logged_in_after_a_restore_and_accounts_and_counts_are_there(
+    database_url: str, tmp_path: Path, file: Path
+) -> None:
+    """A session that was ended after the backup would have come back with it, and with it whoever had its cookie."""
+    url = f"sqlite:///{tmp_path}/before.db"
+    with desk(url) as site:
+        told(site)
+        accounts, sessions = Accounts(site.db, Recorded(site.db), wall_clock), Sessions(site.db, wall_clock)
+        site.run(accounts.add("ada", {"*": Role.OPERATOR}, "hash", ADA))
+        token = site.run(sessions.begin("ada", 1))
+        assert token is not None
+        assert site.run(sessions.find(token)) is not None
+    save(url, file)
+    load(database_url, file)
+    with desk(database_url) as site:
+        assert site.run(Sessions(site.db, wall_clock).find(token)) is None
+        assert site.run(Accounts(site.db, Recorded(site.db), wall_clock).find("ada")).roles == {"*": Role.OPERATOR}
+    before, after = dump(url), dump(database_url)
+    assert (len(before["session"]), after["session"]) == (1, [])
+    assert sorted(after["tally"]) == sorted(before["tally"]) != []

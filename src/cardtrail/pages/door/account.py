@@ -13,8 +13,6 @@ ALL = "*"
 """In roles: every issuer that is not named."""
 MAX_ISSUERS = 1_000
 """Most issuers that the roles of one account name."""
-PROVIDED = "oidc:"
-"""How names begin that an identity provider has given; a name of ours holds no colon."""
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
@@ -47,7 +45,6 @@ class Account(msgspec.Struct, frozen=True):
     personal: bool = False
     state: AccountState = AccountState.ACTIVE
     generation: int = 1
-    has_password: bool = True
     created_at: int = 0
     logged_in_at: int | None = None
 

@@ -6,7 +6,7 @@ import msgspec
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import Conflict, InputError, NotFound
-from cardtrail.pages.door.account import PROVIDED, Account, AccountState, Role, Roles, checked_name, checked_roles
+from cardtrail.pages.door.account import Account, AccountState, Role, Roles, checked_name, checked_roles
 from cardtrail.pages.door.change import Change, Changed
 
 
@@ -70,40 +70,14 @@ class Accounts:
         return await self._change(actor, self._clock(), work)
 
     async def set_password(self, name: str, password: str, actor: str) -> Account:
-        """Give an account another password, whose hash is given, and end its sessions.
-
-        Raises NotFound, or Conflict where an identity provider says who it is.
-        """
+        """Give an account another password, whose hash is given, and end its sessions. Raises NotFound."""
 
         def work(tx: Transaction) -> Changed[Account]:
             before = _account(tx, name)
-            if not before.has_password:
-                raise Conflict(f"account {name} has no password here: an identity provider says who it is")
             tx.run("save_password", name=name, password=password)
             return _ended(tx, "password", before, before)
 
         return await self._change(actor, self._clock(), work)
-
-    async def welcome(self, subject: str, roles: Roles, *, personal: bool) -> Account:
-        """Return the account of whom an identity provider has named, registered or with new rights if need be.
-
-        Its own state stays: who was revoked here cannot log in. Raises InputError.
-        """
-        name, now = PROVIDED + subject, self._clock()
-        wanted = Account(name, checked_roles(roles), personal, has_password=False, created_at=now)
-        found = await self._db.read(lambda tx: tx.one("find_account", name=name))
-        if found is not None and _has_rights(_account_of(found), wanted):
-            return _account_of(found)
-
-        def work(tx: Transaction) -> Changed[Account]:
-            row = tx.one("find_account", name=name)
-            if row is None:
-                _add(tx, wanted, "")
-                return _changed("add", None, wanted)
-            before = _account_of(row)
-            return _saved(tx, "set", before, _with_rights(before, roles, personal))
-
-        return await self._change(f"account:{name}", now, work)
 
 
 def account_roles(text: str) -> Roles:
@@ -119,10 +93,6 @@ def _with_rights(account: Account, roles: Roles | None, personal: bool | None) -
     )
 
 
-def _has_rights(account: Account, wanted: Account) -> bool:
-    return account.roles == wanted.roles and account.personal == wanted.personal
-
-
 def _account(tx: Transaction, name: str) -> Account:
     row = tx.one("find_account", name=name)
     if row is None:
@@ -131,11 +101,10 @@ def _account(tx: Transaction, name: str) -> Account:
 
 
 def _account_of(row: Row) -> Account:
-    name, state, generation, has_password, roles, personal, created_at, logged_in_at = row
+    name, state, generation, roles, personal, created_at, logged_in_at = row
     return Account(
-        name, account_roles(roles), bool(personal), AccountState(state), generation, bool(has_password),
-        created_at, logged_in_at,
-    )  # fmt: skip
+        name, account_roles(roles), bool(personal), AccountState(state), generation, created_at, logged_in_at
+    )
 
 
 def _add(tx: Transaction, account: Account, password: str) -> None:

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from cardtrail.pages.door.host import called, is_loopback
 
-SESSION, BEFORE, AWAY = "cardtrail", "cardtrail-login", "cardtrail-away"
-"""The session; what the log-in's form is tied to; what waits for the answer of the identity provider."""
+SESSION, BEFORE = "cardtrail", "cardtrail-login"
+"""The session, and what the log-in's form is tied to."""
 _PROTECTED = "__Host-"
 _BY_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 

@@ -4,7 +4,7 @@ Whatever is answered below /ui, errors included, has the headers of `headers`. W
 session's token, `csrf`, besides the browser's word that it comes from a page of ours.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -28,10 +28,7 @@ _log = structlog.get_logger()
 
 
 class Door:
-    """Stands in front of `pages`, an application that is asked for everything below /ui that is not the door's.
-
-    `more` are further paths that need no session, each asked for by GET.
-    """
+    """Stands in front of `pages`, an application that is asked for everything below /ui that is not the door's."""
 
     def __init__(
         self,
@@ -39,14 +36,12 @@ class Door:
         log_in: LogIn,
         sessions: Sessions,
         cookies: Cookies,
-        more: Mapping[str, Handler] | None = None,
     ) -> None:
         self._pages = pages
         self._log_in = log_in
         self._sessions = sessions
         self._cookies = cookies
         self._open: dict[str, dict[str, Handler]] = {LOG_IN: {"GET": log_in.show, "POST": log_in.enter}}
-        self._open |= {path: {"GET": handler} for path, handler in (more or {}).items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -36,18 +36,17 @@ _log = structlog.get_logger()
 
 
 class LogIn:
-    """Checks who somebody is and begins a session; `provider` tells whether an identity provider can do that, too."""
+    """Checks who somebody is, and begins a session."""
 
     def __init__(  # noqa: PLR0913 -- the parts of the door, put together in one place
         self, db: Database, sessions: Sessions, passwords: Passwords, cookies: Cookies, seals: Seals, *,
-        provider: bool = False, monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._db = db
         self._sessions = sessions
         self._passwords = passwords
         self._cookies = cookies
         self._seals = seals
-        self._provider = provider
         self._monotonic = monotonic
         self._names = FailureLimit(ACCOUNT_RATE, ACCOUNT_BURST, "log-ins by this name")
         self._peers = PeerLimit(PEER_RATE, PEER_BURST, "log-ins from this address")
@@ -118,7 +117,7 @@ class LogIn:
     def _form(self, request: Request, way: str, status: int = 200, told: str = "") -> Response:
         """Return the form, tied to this browser by a sealed cookie."""
         token = self._expected(request) or secrets.token_urlsafe(32)
-        response = page("login.html", status, csrf=token, next=way, told=told, provider=self._provider)
+        response = page("login.html", status, csrf=token, next=way, told=told)
         sealed = self._seals.text_of(BEFORE, token, FORM_SECONDS)
         self._cookies.write(request, response, BEFORE, sealed, FORM_SECONDS)
         return response

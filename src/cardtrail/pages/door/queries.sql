@@ -3,11 +3,11 @@
 
 -- name: all_accounts
 -- Every account, by its name.
-SELECT name, state, generation, password <> '', roles, personal, created_at, logged_in_at FROM account ORDER BY name;
+SELECT name, state, generation, roles, personal, created_at, logged_in_at FROM account ORDER BY name;
 
 -- name: find_account
 -- One account.
-SELECT name, state, generation, password <> '', roles, personal, created_at, logged_in_at FROM account
+SELECT name, state, generation, roles, personal, created_at, logged_in_at FROM account
 WHERE name = :name;
 
 -- name: find_password

@@ -1,8 +1,8 @@
 
 -- ── people, and their visits to the pages ──
 
--- Who may log in, and what for: JSON in `roles`, a role by issuer. `password` is an argon2id hash, empty where an
--- identity provider says who it is. `generation` rises whenever all sessions end.
+-- Who may log in, and what for: JSON in `roles`, a role by issuer. `password` is an argon2id hash.
+-- `generation` rises whenever all sessions end.
 CREATE TABLE account (
     name         TEXT PRIMARY KEY,
     state        TEXT NOT NULL CHECK (state IN ('ACTIVE', 'REVOKED')),
