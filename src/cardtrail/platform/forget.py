@@ -75,7 +75,7 @@ def _is_travelling(picture: dict[str, Any]) -> bool:
 
 def _rewrite_orders(tx: Transaction, key: tuple[str, str]) -> int:
     rows: list[Row] = []
-    for _, _, operation_id, _, _, picture, length, _ in tx.each("operations_of_cards", [key]):
+    for _, _, operation_id, _, _, picture, length, *_ in tx.each("operations_of_cards", [key]):
         full, strict_length = without_parcel(bytes(picture), length)
         if full != bytes(picture):
             rows.append((*key, operation_id, full, strict_length, etag_of(answer_of([full]))))
