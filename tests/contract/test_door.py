@@ -239,6 +239,21 @@ def test_every_answer_forbids_what_is_not_ours(database_url: str, tmp_path: Path
     played(database_url, tmp_path, play)
 
 
+def test_guessing_many_names_from_one_address_is_refused_after_a_while(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "PEER_BURST", 3)
+
+    async def play(_platform: Platform, port: int) -> None:
+        statuses = [(await Person(port).log_in(f"name{n}", "wrong password")).status for n in range(5)]
+        assert statuses == [401, 401, 401, 429, 429]
+        refused = await Person(port).log_in("operator")
+        assert refused.status == 429
+        assert int(refused.headers["retry-after"]) > 0
+
+    played(database_url, tmp_path, play)
+
+
 def test_cookies_are_for_this_host_and_tls_but_where_it_is_tried_out(database_url: str, tmp_path: Path) -> None:
     async def play(_platform: Platform, port: int) -> None:
         local, remote = Person(port), Person(port, "cards.bank.example")
