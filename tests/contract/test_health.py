@@ -12,44 +12,23 @@ from cardtrail.errors import StoreUnavailable
 from cardtrail.platform import health
 from cardtrail.platform.health import Clocks, Health
 from cardtrail.platform.metrics import Metrics
-from cardtrail.platform.outbox import NotificationState, id_before
+from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.store import open_store, queries
 from cardtrail.platform.sweep import DAY
 from tests.desk import Desk, connected, desk, execute
+from tests.outbox import NOW, outbox, put
 from tests.planning import plan_on_sqlite
 
-NOW = 2_000 * DAY
 LATER = NOW + DAY
 """What the clock of cards says when the others say NOW."""
 KEEPS = {NotificationState.DELIVERED: 30 * DAY, NotificationState.DEAD: 400 * DAY}
-LANES = (
-    "INSERT INTO endpoint VALUES ('ISSUER0001', 'off', 'DISABLED', 'why', '{}', '', 'v', 1)",
-    "INSERT INTO endpoint VALUES ('ISSUER0001', 'on', 'ENABLED', NULL, '{}', '', 'v', 1)",
-    "INSERT INTO lane (issuer_id, endpoint_id) VALUES ('ISSUER0001', 'off'), ('ISSUER0001', 'on')",
-)
 
 
 @pytest.fixture
 def site(database_url: str) -> Iterator[Desk]:
     """A store with an endpoint that is disabled and one that is not."""
-    with desk(database_url) as here:
-        with connected(database_url) as run:
-            for statement in LANES:
-                run(statement)
+    with outbox(database_url) as here:
         yield here
-
-
-def put(site: Desk, state: str, age: int, count: int = 1, endpoint: str = "on") -> None:
-    """Store notifications that came to a state so many days ago."""
-    at = NOW - age * DAY
-    settled = "NULL" if state in {"PENDING", "WITHHELD"} else at
-    with connected(site.url) as run:
-        for number in range(count):
-            name = f"{id_before(at)}{state[:4]}{endpoint}{number:05}"
-            run(
-                f"INSERT INTO notification VALUES ('ISSUER0001', '{name}', '{endpoint}', 'card', 'op-1', 'PRODUCE', 1,"  # noqa: S608 -- our own
-                f" '{state}', 0, 0, 0, {at}, {settled}, '', '', 1)"
-            )
 
 
 def look(site: Desk) -> str:

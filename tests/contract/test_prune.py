@@ -9,38 +9,17 @@ from cardtrail.platform import prune
 from cardtrail.platform.outbox import id_before
 from cardtrail.platform.prune import Prune
 from cardtrail.platform.sweep import DAY
-from tests.desk import Desk, connected, desk, execute
+from tests.desk import Desk, connected, execute
+from tests.outbox import NOW, outbox, put
 
 DAYS = {"DELIVERED": 30, "SUPERSEDED": 30, "REFUSED": 400, "DEAD": 400, "WITHHELD": 400}
-NOW = 2_000 * DAY
-ENDPOINTS = (
-    "INSERT INTO endpoint VALUES ('ISSUER0001', 'off', 'DISABLED', 'why', '{}', '', 'v', 1)",
-    "INSERT INTO endpoint VALUES ('ISSUER0001', 'on', 'ENABLED', NULL, '{}', '', 'v', 1)",
-    "INSERT INTO lane (issuer_id, endpoint_id) VALUES ('ISSUER0001', 'off'), ('ISSUER0001', 'on')",
-)
 
 
 @pytest.fixture
 def site(database_url: str) -> Iterator[Desk]:
     """A store with an endpoint that is disabled and one that is not."""
-    with desk(database_url) as here:
-        with connected(database_url) as run:
-            for statement in ENDPOINTS:
-                run(statement)
+    with outbox(database_url) as here:
         yield here
-
-
-def put(site: Desk, state: str, age: int, count: int = 1, endpoint: str = "off") -> None:
-    """Store notifications that came to a state so many days ago."""
-    at = NOW - age * DAY
-    settled = "NULL" if state in {"PENDING", "WITHHELD"} else at
-    with connected(site.url) as run:
-        for number in range(count):
-            name = f"{id_before(at)}{state[:4]}{endpoint}{number:05}"
-            run(
-                f"INSERT INTO notification VALUES ('ISSUER0001', '{name}', '{endpoint}', 'card', 'op-1', 'PRODUCE', 1,"  # noqa: S608 -- our own
-                f" '{state}', 0, 0, 0, {at}, {settled}, '', '', 1)"
-            )
 
 
 def pruned(site: Desk, settled: int = 30, undelivered: int = 400) -> int:
@@ -58,22 +37,22 @@ def left(site: Desk) -> list[str]:
 
 @pytest.mark.parametrize("state", DAYS)
 def test_each_state_goes_after_its_own_time_and_not_before(site: Desk, state: str) -> None:
-    put(site, state, DAYS[state] + 1)
-    put(site, state, DAYS[state] - 1)
+    put(site, state, DAYS[state] + 1, endpoint="off")
+    put(site, state, DAYS[state] - 1, endpoint="off")
     assert pruned(site) == 1
     assert left(site) == [state]
 
 
 def test_what_is_pending_never_goes(site: Desk) -> None:
+    put(site, "PENDING", 1_000, endpoint="off")
     put(site, "PENDING", 1_000)
-    put(site, "PENDING", 1_000, endpoint="on")
     assert pruned(site) == 0
     assert len(left(site)) == 2
 
 
 def test_with_0_days_everything_stays(site: Desk) -> None:
     for state in DAYS:
-        put(site, state, 1_500)
+        put(site, state, 1_500, endpoint="off")
     assert pruned(site, 0, 0) == 0
     assert len(left(site)) == len(DAYS)
 
