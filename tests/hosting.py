@@ -64,9 +64,11 @@ class Line:
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.strip().split("\r\n")
             headers: dict[str, str] = {}
-            for name, _, value in (line.partition(":") for line in lines):
-                before = headers.get(name.lower())  # each cookie has a header of its own
-                headers[name.lower()] = value.strip() if before is None else f"{before}\n{value.strip()}"
+            for name, value in (
+                (name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)
+            ):
+                is_cookie = name == "set-cookie" and name in headers  # each of which has a header of its own
+                headers[name] = f"{headers[name]}\n{value}" if is_cookie else value
             body = await self.reader.readexactly(int(headers.get("content-length", "0")))
             closed = headers.get("connection") == "close" and await self.reader.read() == b""
         return Answer(int(first.split(" ")[1]), headers, body, closed)

@@ -61,7 +61,7 @@ def test_nothing_stays_behind(tmp_path: Path) -> None:
         port = int(platform.url.split(":")[2].partition("/")[0])
         assert platform.client().features().feed
     assert not [thread for thread in threading.enumerate() if "platform" in thread.name]
-    assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() <= frozen  # what others in this process have frozen may go by itself
     with contextlib.closing(socket.socket()) as knocking:
         assert knocking.connect_ex(("127.0.0.1", port)) != 0
 
