@@ -54,6 +54,11 @@ def test_before_is_where_just_so_much_business_time_has_passed(now: int, span: i
     assert business_time(before(now, span), now) == span
 
 
+@given(instants, st.integers(0, 300 * DAY))
+def test_weeks_are_counted_as_their_days_one_by_one_would_be(start: int, span: int) -> None:
+    assert business_time(start, start + span) == business_time(start, start + span, ())
+
+
 @given(st.lists(instants, min_size=2, max_size=6))
 def test_business_time_adds_up(moments: list[int]) -> None:
     moments.sort()

@@ -39,7 +39,7 @@ class StuckList(msgspec.Struct, frozen=True):
     is_whole: bool
 
 
-def stuck_of(tx: Transaction, issuer_id: str, now: int, holidays: Container[date] = ()) -> StuckList:
+def stuck_of(tx: Transaction, issuer_id: str, now: int, holidays: Container[date] | None = None) -> StuckList:
     """Return what is stuck at `now`, µs of domain time."""
     dwells = dwells_of(tx, issuer_id)
     groups = [dwells.usual(group) for group in _groups(tx, issuer_id)]
@@ -59,7 +59,9 @@ def _groups(tx: Transaction, issuer_id: str) -> Iterator[Group]:
         yield group
 
 
-def _of_group(tx: Transaction, issuer_id: str, usual: Usual, now: int, holidays: Container[date]) -> Iterator[Stuck]:
+def _of_group(
+    tx: Transaction, issuer_id: str, usual: Usual, now: int, holidays: Container[date] | None
+) -> Iterator[Stuck]:
     limit = usual.limit * QUARTER
     rows = tx.all(
         "longest_in_group", issuer_id=issuer_id, **msgspec.structs.asdict(usual.group),
