@@ -133,6 +133,21 @@ def test_who_may_not_see_personal_data_sees_none_and_finds_nothing_by_it(databas
     played(database_url, tmp_path, play)
 
 
+def test_nothing_is_kept_for_what_is_no_issuer(database_url: str, tmp_path: Path) -> None:
+    """Who may operate all issuers could set limits for texts of any length that name none."""
+
+    async def play(_platform: Platform, port: int) -> None:
+        person = Person(port)
+        await person.log_in("operator")
+        own = csrf_in(await person.get(f"/ui/issuers/{ISSUER}/stuck"))
+        for issuer in ("x" * 4_000, "short", "ISSUER000%7F"):
+            form = {"csrf": own, "place": "InTransit", "days": "2"}
+            assert (await person.post(f"/ui/issuers/{issuer}/stuck", form)).status == 404, issuer
+        assert await asyncio.to_thread(execute, database_url, "SELECT count(*) FROM threshold") == [(0,)]
+
+    played(database_url, tmp_path, play)
+
+
 def test_who_may_only_look_changes_nothing(database_url: str, tmp_path: Path) -> None:
     async def play(_platform: Platform, port: int) -> None:
         viewer = Person(port)

@@ -48,7 +48,9 @@ class Door:
         guarded = Guarded(scope, send)
         try:
             await self._serve(scope, receive, guarded)
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # whatever it is, it is answered with the headers of every page; half an answer is not
             if guarded.started:
                 raise
             await _refused(error, scope)(scope, receive, guarded)

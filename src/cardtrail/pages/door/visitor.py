@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cardtrail.pages.door.account import ALL, Role, Roles
+from cardtrail.protocol.codec import ISSUER_ID
 
 VISITOR, CSRF, FORM = "visitor", "csrf", "form"
 """Where the request's state has what the door found out."""
@@ -69,7 +70,7 @@ def form_of(request: Request) -> dict[str, str]:
 def seeing(request: Request, issuer_id: str) -> Visitor:
     """Return the visitor of an issuer's page. Raises HTTPException 404, as if the page were not there."""
     visitor = visitor_of(request)
-    if not visitor.may_see(issuer_id):
+    if not ISSUER_ID.fullmatch(issuer_id) or not visitor.may_see(issuer_id):
         raise HTTPException(404)
     return visitor
 

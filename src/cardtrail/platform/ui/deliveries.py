@@ -19,7 +19,6 @@ from cardtrail.platform.replay import Replayed
 from cardtrail.platform.request import single
 from cardtrail.platform.resend import Wish, resend
 from cardtrail.platform.ui.overview import EndpointGlance, endpoints_of
-from cardtrail.protocol.codec import ISSUER_ID
 
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
@@ -48,26 +47,28 @@ class Deliveries:
 
     async def show(self, request: Request) -> Response:
         """Show what was not delivered."""
-        issuer_id = _issuer_of(request)
+        issuer_id = request.path_params["issuer_id"]
         seeing(request, issuer_id)
         wish = _NOTHING | {"endpoint": single(request, "endpoint") or ""}
         return await self._page(request, issuer_id, wish)
 
     async def act(self, request: Request) -> Response:
         """Preview what would be sent again, or send it."""
-        issuer_id = _issuer_of(request)
+        issuer_id = request.path_params["issuer_id"]
         visitor = operating(request, issuer_id)
         form = form_of(request)
         wish = {"endpoint": form.get("endpoint", ""), "state": form.get("state", "")}
-        is_preview = form.get("do") != "send"
-        replayed = await resend(
-            self._platform.replay, self._platform.endpoints, issuer_id, _wish_of(wish, dry_run=is_preview)
-        )
-        if is_preview:
-            return await self._page(request, issuer_id, wish, preview=replayed)
-        await self._note(visitor.actor, issuer_id, wish, replayed)
+        preview = await self._resend(issuer_id, wish, dry_run=True)
+        if form.get("do") != "send":
+            return await self._page(request, issuer_id, wish, preview=preview)
+        await self._note(visitor.actor, issuer_id, wish, preview)  # before: what was sent is never without a line
+        replayed = await self._resend(issuer_id, wish, dry_run=False)
         self._platform.deliverer.wake()
         return await self._page(request, issuer_id, wish, told=f"{replayed.replayed:,} are on their way again.")
+
+    async def _resend(self, issuer_id: str, wish: dict[str, str], *, dry_run: bool) -> Replayed:
+        platform = self._platform
+        return await resend(platform.replay, platform.endpoints, issuer_id, _wish_of(wish, dry_run=dry_run))
 
     async def _page(self, request: Request, issuer_id: str, wish: dict[str, str], **more: Any) -> Response:
         def work(tx: Transaction) -> tuple[list[EndpointGlance], list[Entry]]:
@@ -87,19 +88,12 @@ class Deliveries:
             choices=CHOICES, **values,
         )  # fmt: skip
 
-    async def _note(self, actor: str, issuer_id: str, wish: dict[str, str], replayed: Replayed) -> None:
-        """Write down who sent what again."""
+    async def _note(self, actor: str, issuer_id: str, wish: dict[str, str], preview: Replayed) -> None:
+        """Write down who sends what again, as the preview said."""
         now = wall_clock()
-        line = audit.Audited("notifications.replay", issuer_id, None, wish | {"replayed": replayed.replayed}, None)
+        line = audit.Audited("notifications.replay", issuer_id, None, wish | {"meant": preview.replayed}, None)
         audit_id = audit.new_id(now)
         await self._platform.db.transact(lambda tx: audit.write(tx, audit_id, actor, now, line))
-
-
-def _issuer_of(request: Request) -> str:
-    issuer_id: str = request.path_params["issuer_id"]
-    if not ISSUER_ID.fullmatch(issuer_id):
-        raise HTTPException(404)
-    return issuer_id
 
 
 def _wish_of(form: dict[str, str], *, dry_run: bool) -> Wish:

@@ -28,7 +28,7 @@ from cardtrail.platform.ui.overview import RANGES, Overview, overview_of
 from cardtrail.platform.ui.promise import promises_of
 from cardtrail.platform.ui.shown import MOODS, order_shown
 from cardtrail.platform.ui.stuck import Stuck, stuck_of
-from cardtrail.protocol.codec import CARD_ID, ISSUER_ID
+from cardtrail.protocol.codec import CARD_ID
 
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
@@ -205,8 +205,6 @@ _TOLD = {"set": "The limit is set.", "learned": "The limit is learned again."}
 def issuer_of(request: Request) -> tuple[str, Visitor]:
     """Return the issuer of a page and its visitor. Raises HTTPException 404 where the visitor may not see it."""
     issuer_id = request.path_params["issuer_id"]
-    if not ISSUER_ID.fullmatch(issuer_id):
-        raise HTTPException(404)
     return issuer_id, seeing(request, issuer_id)
 
 
