@@ -22,7 +22,7 @@ from bench.story import CARRIER_SOURCE, SITE
 from cardtrail.core.operation import Details, Operation, PictureOfShipment
 from cardtrail.core.status import OperationStatus, ProductionStatus, ShipmentStatus
 from cardtrail.db import Database, Row
-from cardtrail.platform.box import box_of
+from cardtrail.files.box import box_of
 from cardtrail.platform.endpoint import MAX_RATE as ENDPOINT_RATE
 from cardtrail.platform.endpoint import Config, Endpoint, Secrets
 from cardtrail.platform.endpoints import Endpoints

@@ -15,8 +15,8 @@ from standardwebhooks import Webhook
 
 from cardtrail.core.schedule import STEPS
 from cardtrail.db import Database
+from cardtrail.files.box import Box
 from cardtrail.platform.address import networks_of
-from cardtrail.platform.box import Box
 from cardtrail.platform.deliver import Deliverer, Options
 from cardtrail.platform.egress import Egress
 from cardtrail.platform.endpoint import Config, Endpoint, EndpointState, OAuth, Secrets

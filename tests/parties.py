@@ -8,8 +8,8 @@ import msgspec
 from joserfc.jwk import ECKey
 
 from cardtrail.db import Database
+from cardtrail.files.box import Box
 from cardtrail.platform.auth import Authenticator, Registry
-from cardtrail.platform.box import Box
 from cardtrail.platform.parties import Parties, PartyKind, Rights, new_party
 from cardtrail.platform.signing import Signing
 from cardtrail.platform.store import open_store

@@ -16,9 +16,10 @@ from cardtrail.errors import Conflict, CursorExpired, InputError, SchemaMismatch
 from cardtrail.pages.door.account import Role
 from cardtrail.pages.door.accounts import Accounts
 from cardtrail.pages.door.sessions import Sessions
+from cardtrail.pages.door.trail import list_audit
 from cardtrail.platform import archive
 from cardtrail.platform.archive import ArchiveWriter, Head
-from cardtrail.platform.audit import Recorded, list_audit
+from cardtrail.platform.audit import Recorded
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.backup import Restored, back_up, restore, shape
 from cardtrail.platform.epoch import find_epoch

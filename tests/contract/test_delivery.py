@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from cardtrail.core.bucket import Bucket
 from cardtrail.db import Row, Transaction
 from cardtrail.errors import StoreUnavailable
-from cardtrail.platform.audit import list_audit
+from cardtrail.pages.door.trail import list_audit
 from cardtrail.platform.circuit import MAX_ASKED
 from cardtrail.platform.endpoint import EndpointState, Secrets, Signing
 from cardtrail.platform.endpoints import Endpoints

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from cardtrail.db import sqlite
+from cardtrail.files.box import box_of
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.doctor import stock
 from cardtrail.platform.doctor.examine import findings_of
 from cardtrail.platform.doctor.files import certificate

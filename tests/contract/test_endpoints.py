@@ -10,7 +10,7 @@ import pytest
 
 from cardtrail.db import Database, Transaction
 from cardtrail.errors import Conflict, InputError, NotFound
-from cardtrail.platform.audit import list_audit
+from cardtrail.pages.door.trail import list_audit
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.endpoint import Config, Endpoint, EndpointState, Mode, OAuth, Secrets, Signing
 from cardtrail.platform.endpoints import MAX_ENDPOINTS, Endpoints

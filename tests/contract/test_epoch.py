@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cardtrail.errors import CursorExpired
-from cardtrail.platform.audit import list_audit
+from cardtrail.pages.door.trail import list_audit
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.epoch import Home, find_epoch, follow_home, renew_epoch
 from cardtrail.platform.feed import Feed

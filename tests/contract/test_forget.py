@@ -10,9 +10,9 @@ import pytest
 
 from cardtrail.cli.card import card_app
 from cardtrail.errors import Conflict, NotFound
-from cardtrail.platform.audit import list_audit
+from cardtrail.files.box import box_of
+from cardtrail.pages.door.trail import list_audit
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoint import Config, Endpoint, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.forget import Forgotten, forget

@@ -11,8 +11,8 @@ from joserfc.jwk import ECKey
 
 from cardtrail.db import Database, Transaction, open_database
 from cardtrail.errors import Conflict, InputError, NotFound, SettingError, StoreUnavailable, Unauthorized
-from cardtrail.platform.audit import list_audit
-from cardtrail.platform.box import Box
+from cardtrail.files.box import Box
+from cardtrail.pages.door.trail import list_audit
 from cardtrail.platform.parties import (
     INGEST,
     MAX_KEYS,

@@ -13,10 +13,10 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 
 from cardtrail.errors import StoreUnavailable
+from cardtrail.files.box import Box
 from cardtrail.logs import configure
 from cardtrail.platform.app import deliverer_of
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import Box
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.store import open_store

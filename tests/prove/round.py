@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from cardtrail.files.box import box_of
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoint import Config, Endpoint, Mode, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.store import open_store

@@ -8,10 +8,10 @@ from typing import Any
 import uvloop
 
 from cardtrail.cli.options import signature_of
+from cardtrail.files.box import box_of
 from cardtrail.logs import configure
 from cardtrail.platform.app import deliverer_of, tune
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.settings import Settings, described, settings_of
 from cardtrail.platform.store import open_store

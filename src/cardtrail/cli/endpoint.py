@@ -16,9 +16,9 @@ from cardtrail.cli.show import grid_of, print_all, print_json, table_of, when
 from cardtrail.cli.where import KEYED, Keyed, T, Where, with_store
 from cardtrail.db import Database
 from cardtrail.errors import InputError
+from cardtrail.files.box import box_of
 from cardtrail.platform.app import egress_of
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoint import Config, Endpoint, Mode, OAuth, Secrets, Signing
 from cardtrail.platform.endpoint_form import members_of_endpoint
 from cardtrail.platform.endpoints import OVERLAP, Endpoints

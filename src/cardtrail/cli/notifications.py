@@ -13,8 +13,8 @@ from cardtrail.cli.show import grid_of, plain, print_all, print_json, table_of, 
 from cardtrail.cli.where import HERE, KEYED, Keyed, Where, with_store
 from cardtrail.db import Database
 from cardtrail.errors import InputError
+from cardtrail.files.box import box_of
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.ledger import MAX_LISTED, Attempt, Entry, Ledger, Selection
 from cardtrail.platform.ledger_form import WishIn, checked_id, members_of_entry, members_of_notification, selection_of

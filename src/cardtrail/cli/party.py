@@ -14,9 +14,9 @@ from cardtrail.cli.given import KeyFile, text_of
 from cardtrail.cli.show import grid_of, print_all, print_json, table_of
 from cardtrail.cli.where import HERE, T, Where, with_store
 from cardtrail.errors import InputError
-from cardtrail.platform.audit import LATEST, AuditLine, list_audit
+from cardtrail.files.box import box_of
+from cardtrail.pages.door.trail import LATEST, AuditLine, list_audit
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.parties import Parties, Party, PartyKey, PartyKind, Rights, new_party
 from cardtrail.platform.signing import Signing
 from cardtrail.protocol.codec import timestamp

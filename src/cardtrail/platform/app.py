@@ -16,13 +16,13 @@ import uvicorn
 
 from cardtrail.db import Database
 from cardtrail.errors import CardtrailError, SettingError
+from cardtrail.files.box import box_of
 from cardtrail.pages.door.entrance import Entrance
 from cardtrail.pages.door.host import is_loopback
 from cardtrail.platform import apidocs, http
 from cardtrail.platform.address import networks_of
 from cardtrail.platform.audit import Recorded
 from cardtrail.platform.auth import Authenticator, Registry, wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.connector import ProductionConnector, connector_of
 from cardtrail.platform.counts import Counts
 from cardtrail.platform.deliver import Deliverer, Note, Options

@@ -17,7 +17,7 @@ from cardtrail.core.bucket import Bucket
 from cardtrail.core.limit import PeerLimit
 from cardtrail.db import Database, Transaction
 from cardtrail.errors import StoreUnavailable, TooMany, Unauthorized
-from cardtrail.platform.box import Box
+from cardtrail.files.box import Box
 from cardtrail.platform.parties import ALL, Party, PartyKind, PartyState, all_parties
 from cardtrail.platform.signing import Ring, ring_of
 from cardtrail.protocol.token import (

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from cardtrail import __version__
 from cardtrail.db import Transaction, fresh_database, parted, tables_of
 from cardtrail.errors import InputError, SchemaMismatch
+from cardtrail.files.whole import written_whole
 from cardtrail.platform.archive import Archive, ArchiveWriter, Contents, Head, Shape, verified
 from cardtrail.platform.epoch import begin_anew
 from cardtrail.platform.store import current_version, open_as_it_is, queries, schema, version_of
-from cardtrail.platform.whole import written_whole
 from cardtrail.protocol.codec import timestamp
 
 Tell = Callable[[str, int], None]

@@ -8,8 +8,9 @@ import msgspec
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import Conflict, InputError, NotFound
-from cardtrail.platform.audit import Audited, change
-from cardtrail.platform.box import Box
+from cardtrail.files.box import Box
+from cardtrail.pages.door.change import Changed
+from cardtrail.platform.audit import change
 from cardtrail.platform.endpoint import Endpoint, EndpointState, Secret, Secrets, Signing, checked
 from cardtrail.platform.outbox import config_of
 from cardtrail.protocol.signature import SEED, new_key, new_secret, receivers_secret_of
@@ -77,14 +78,14 @@ class Endpoints:
         added = msgspec.structs.replace(checked(endpoint), created_at=now, version=_new_version())
         sealed = self._seal(added, _fitting(added, msgspec.structs.replace(given, signing=signing)))
 
-        def work(tx: Transaction) -> Audited[Endpoint]:
+        def work(tx: Transaction) -> Changed[Endpoint]:
             if len(tx.all("list_endpoints", issuer_id=added.issuer_id, most=MAX_ENDPOINTS)) >= MAX_ENDPOINTS:
                 raise Conflict(f"issuer {added.issuer_id} has {MAX_ENDPOINTS} endpoints")
             tx.run("change_endpoints", issuer_id=added.issuer_id, version=added.version)
             if not tx.run("add_endpoint", **_columns(added, sealed), created_at=now):
                 raise Conflict(f"issuer {added.issuer_id} has an endpoint {added.endpoint_id}")
             tx.run("add_lane", **_key(added), heartbeat_at=_first_heartbeat(added, now))
-            return Audited("endpoint.add", _subject(added), None, added, added)
+            return Changed("endpoint.add", _subject(added), None, added, added)
 
         await change(self._db, actor, now, work)
         return added, receivers_secret_of(signing[0].value) if signing else ""
@@ -162,7 +163,7 @@ class Endpoints:
         version, now = _new_version(), self._clock()
         issuer_id, endpoint_id = key
 
-        def work(tx: Transaction) -> Audited[Endpoint]:
+        def work(tx: Transaction) -> Changed[Endpoint]:
             tx.run("change_endpoints", issuer_id=issuer_id, version=version)
             before, kept = self.opened(_row(tx, issuer_id, endpoint_id))
             after, secret = renewed(before, kept)
@@ -174,7 +175,7 @@ class Endpoints:
                 tx.run("heal_lane", **_key(after))
             if after.config.heartbeat_minutes != before.config.heartbeat_minutes:
                 tx.run("set_heartbeat", heartbeat_at=_first_heartbeat(after, now), **_key(after))
-            return Audited(action, _subject(after), before, after, after)
+            return Changed(action, _subject(after), before, after, after)
 
         return await change(self._db, actor, now, work)
 

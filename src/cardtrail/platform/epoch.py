@@ -13,7 +13,9 @@ from collections.abc import Callable
 import structlog
 
 from cardtrail.db import Database, Transaction
-from cardtrail.platform.audit import Audited, change, new_id, write
+from cardtrail.pages.door.change import Changed
+from cardtrail.pages.door.trail import new_id, write
+from cardtrail.platform.audit import change
 
 ACTION = "epoch.renew"
 SUBJECT = "platform"
@@ -95,10 +97,10 @@ def _new_home(tx: Transaction) -> str | None:
     return None if home == _known_home(tx) else home
 
 
-def _renewal(epoch: str) -> Callable[[Transaction], Audited[str]]:
-    def work(tx: Transaction) -> Audited[str]:
+def _renewal(epoch: str) -> Callable[[Transaction], Changed[str]]:
+    def work(tx: Transaction) -> Changed[str]:
         before = _epoch(tx)
         tx.run("set_meta", name="epoch", value=epoch)
-        return Audited(ACTION, SUBJECT, {"epoch": before}, {"epoch": epoch}, epoch)
+        return Changed(ACTION, SUBJECT, {"epoch": before}, {"epoch": epoch}, epoch)
 
     return work

@@ -12,7 +12,8 @@ import msgspec
 from cardtrail.core.status import ProductionStatus, ShipmentStatus
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import Conflict, NotFound
-from cardtrail.platform.audit import Audited, change
+from cardtrail.pages.door.change import Changed
+from cardtrail.platform.audit import change
 from cardtrail.platform.sweep import seal_cards
 from cardtrail.protocol.codec import answer_of, etag_of, strict_form
 
@@ -42,7 +43,7 @@ async def forget(  # noqa: PLR0913 -- which card, and the line of the audit
     """
     key = (issuer_id, card_id)
 
-    def work(tx: Transaction) -> Audited[Forgotten]:
+    def work(tx: Transaction) -> Changed[Forgotten]:
         tx.script(_ERASING)
         parcels = sorted({row[2:] for row in tx.each("parcels_of_cards", [key])})
         seal_cards(tx, [key], at + 1, at)
@@ -52,7 +53,7 @@ async def forget(  # noqa: PLR0913 -- which card, and the line of the audit
         tx.each("drop_parcel_events", alone)
         tx.each("drop_parcels", alone)
         done = Forgotten(_rewrite_orders(tx, key), _rewrite_notifications(tx, key), len(parcels) - len(alone))
-        return Audited(ACTION, f"{issuer_id}/{card_id}", None, done._asdict(), done)
+        return Changed(ACTION, f"{issuer_id}/{card_id}", None, done._asdict(), done)
 
     return await change(db, actor, at, work)
 

@@ -14,7 +14,8 @@ import msgspec
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import Conflict, InputError, NotFound
-from cardtrail.platform.audit import Audited, change
+from cardtrail.pages.door.change import Changed
+from cardtrail.platform.audit import change
 from cardtrail.protocol.codec import ISSUER_ID
 from cardtrail.protocol.token import jwk_of, kid_of, public_key_of
 
@@ -189,10 +190,10 @@ class Parties:
         """Register a party made by `new_party`. Raises Conflict for an id that was ever taken."""
         added = msgspec.structs.replace(party, created_at=self._clock())
 
-        def work(tx: Transaction) -> Audited[Party]:
+        def work(tx: Transaction) -> Changed[Party]:
             if not tx.run("add_party", **_columns(added), created_at=added.created_at):
                 raise Conflict(f"party {added.party_id} is already registered")
-            return Audited("party.add", added.party_id, None, added, added)
+            return Changed("party.add", added.party_id, None, added, added)
 
         return await change(self._db, actor, added.created_at, work)
 
@@ -218,11 +219,11 @@ class Parties:
         return await self._change(party_id, actor, "party.restore", partial(_turned, PartyState.ACTIVE))
 
     async def _change(self, party_id: str, actor: str, action: str, renewed: Callable[[Party], Party]) -> Party:
-        def work(tx: Transaction) -> Audited[Party]:
+        def work(tx: Transaction) -> Changed[Party]:
             before = _party(tx, party_id)
             after = renewed(before)
             _save(tx, after)
-            return Audited(action, party_id, before, after, after)
+            return Changed(action, party_id, before, after, after)
 
         return await change(self._db, actor, self._clock(), work)
 
@@ -237,23 +238,23 @@ class Parties:
         if not _KID.fullmatch(added.kid):
             raise InputError("kid", "1 to 128 printable characters without spaces")
 
-        def work(tx: Transaction) -> Audited[PartyKey]:
+        def work(tx: Transaction) -> Changed[PartyKey]:
             _add_key(tx, added)
-            return Audited("party.key.add", party_id, None, added, added)
+            return Changed("party.key.add", party_id, None, added, added)
 
         return await change(self._db, actor, now, work)
 
     async def revoke_key(self, party_id: str, kid: str, actor: str) -> Party:
         """Take a key away, and all tokens of the party with it. Raises NotFound if there is no such key."""
 
-        def work(tx: Transaction) -> Audited[Party]:
+        def work(tx: Transaction) -> Changed[Party]:
             before = _party(tx, party_id)
             if not tx.run("revoke_party_key", party_id=party_id, kid=kid):
                 raise NotFound(f"party {party_id} has no active key {kid}")
             after = msgspec.structs.replace(before, generation=before.generation + 1)
             _save(tx, after)
             line = {"kid": kid, "generation": after.generation}
-            return Audited("party.key.revoke", party_id, {"generation": before.generation}, line, after)
+            return Changed("party.key.revoke", party_id, {"generation": before.generation}, line, after)
 
         return await change(self._db, actor, self._clock(), work)
 

@@ -1050,18 +1050,3 @@ ON CONFLICT (party_id, jti) DO NOTHING;
 DELETE FROM assertion_seen WHERE (party_id, jti) IN (
     SELECT party_id, jti FROM assertion_seen WHERE expires_at < :before ORDER BY expires_at LIMIT :most
 );
-
--- name: add_audit
--- Write down who changed what.
-INSERT INTO audit (audit_id, at, actor, action, subject, before, after)
-VALUES (:audit_id, :at, :actor, :action, :subject, :before, :after);
-
--- name: find_audit
--- Is this change written down?
-SELECT 1 FROM audit WHERE audit_id = :audit_id;
-
--- name: list_audit
--- Changes before a given one, newest first; of one subject, or of all where it is empty.
-SELECT audit_id, at, actor, action, subject, before, after FROM audit
-WHERE audit_id < :before AND (:subject = '' OR subject = :subject)
-ORDER BY audit_id DESC LIMIT :most;

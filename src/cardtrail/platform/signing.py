@@ -12,8 +12,9 @@ from joserfc.jwk import ECKey
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import Conflict, StoreUnavailable
-from cardtrail.platform.audit import Audited, change
-from cardtrail.platform.box import Box
+from cardtrail.files.box import Box
+from cardtrail.pages.door.change import Changed
+from cardtrail.platform.audit import change
 from cardtrail.protocol.token import (
     ACCESS_LIFETIME,
     ALGORITHM,
@@ -124,7 +125,7 @@ class Signing:
         now = self._clock()
         kid, public, sealed = self._new_key()
 
-        def work(tx: Transaction) -> Audited[list[str]]:
+        def work(tx: Transaction) -> Changed[list[str]]:
             ages = _ages(tx)
             wanted, dropped = plan(ages, now)
             if not wanted and not dropped:
@@ -136,7 +137,7 @@ class Signing:
                 at = max([now, *(created_at + 1 for _, created_at in ages)])
                 tx.run("add_signing_key", kid=kid, public_jwk=public, private_box=sealed, created_at=at)
             made = [kid] if wanted else []
-            return Audited("key.rotate", SUBJECT, {"dropped": dropped}, {"made": made}, made + dropped)
+            return Changed("key.rotate", SUBJECT, {"dropped": dropped}, {"made": made}, made + dropped)
 
         return await change(self._db, actor, now, work)
 

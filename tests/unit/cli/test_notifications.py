@@ -10,9 +10,9 @@ import pytest
 from cardtrail.cli.endpoint import endpoint_app
 from cardtrail.cli.notifications import notifications_app
 from cardtrail.errors import Conflict, InputError, NotFound
+from cardtrail.files.box import box_of
 from cardtrail.platform.app import deliverer_of
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.store import open_store

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cardtrail.core.schedule import probe_after
+from cardtrail.pages.door.trail import list_audit
 from cardtrail.platform.app import Platform
-from cardtrail.platform.audit import list_audit
 from cardtrail.platform.endpoint import EndpointState, Signing
 from cardtrail.platform.settings import steps_of
 from cardtrail.sandbox.admit import ISSUER_ID

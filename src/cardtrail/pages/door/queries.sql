@@ -67,3 +67,20 @@ DELETE FROM session WHERE account = :account;
 -- name: forget_sessions
 -- Forget sessions that are over; there are few of each account, so all are read.
 DELETE FROM session WHERE expires_at <= :now OR seen_at <= :idle_since;
+
+-- ── the audit trail ──
+
+-- name: add_audit
+-- Write down who changed what.
+INSERT INTO audit (audit_id, at, actor, action, subject, before, after)
+VALUES (:audit_id, :at, :actor, :action, :subject, :before, :after);
+
+-- name: find_audit
+-- Is this change written down?
+SELECT 1 FROM audit WHERE audit_id = :audit_id;
+
+-- name: list_audit
+-- Changes before a given one, newest first; of one subject, or of all where it is empty.
+SELECT audit_id, at, actor, action, subject, before, after FROM audit
+WHERE audit_id < :before AND (:subject = '' OR subject = :subject)
+ORDER BY audit_id DESC LIMIT :most;

@@ -27,3 +27,18 @@ CREATE TABLE session (
     CHECK (created_at <= seen_at AND seen_at <= expires_at)
 );
 CREATE UNIQUE INDEX session_token ON session (token_hash);
+
+-- Every change made by a person or a key; append-only, held by triggers. `audit_id` sorts by time.
+CREATE TABLE audit (
+    audit_id TEXT PRIMARY KEY,
+    at       BIGINT NOT NULL,
+    actor    TEXT NOT NULL,
+    action   TEXT NOT NULL,
+    subject  TEXT NOT NULL,
+    before   TEXT,
+    after    TEXT
+);
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''audit is append-only''; END'; -- postgres
+CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION refuse(); -- postgres
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END; -- sqlite
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END; -- sqlite

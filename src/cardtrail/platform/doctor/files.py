@@ -7,8 +7,8 @@ from cryptography.x509 import load_pem_x509_certificates
 
 from cardtrail.db import path_of
 from cardtrail.errors import SettingError
+from cardtrail.files.box import box_of
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.box import box_of
 from cardtrail.platform.doctor.finding import Case, Finding, bad, ok, warn
 from cardtrail.platform.endpoints import MAX_LISTED, Endpoints
 from cardtrail.platform.settings import Settings

@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from cardtrail.db import Transaction
 from cardtrail.errors import InputError
+from cardtrail.pages.door import trail
+from cardtrail.pages.door.change import Changed
 from cardtrail.pages.door.visitor import form_of, operating, seeing
-from cardtrail.platform import audit
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.ledger import OPEN, Entry, Selection, entries_of
 from cardtrail.platform.outbox import NotificationState
@@ -91,9 +92,9 @@ class Deliveries:
     async def _note(self, actor: str, issuer_id: str, wish: dict[str, str], preview: Replayed) -> None:
         """Write down who sends what again, as the preview said."""
         now = wall_clock()
-        line = audit.Audited("notifications.replay", issuer_id, None, wish | {"meant": preview.replayed}, None)
-        audit_id = audit.new_id(now)
-        await self._platform.db.transact(lambda tx: audit.write(tx, audit_id, actor, now, line))
+        line = Changed("notifications.replay", issuer_id, None, wish | {"meant": preview.replayed}, None)
+        audit_id = trail.new_id(now)
+        await self._platform.db.transact(lambda tx: trail.write(tx, audit_id, actor, now, line))
 
 
 def _wish_of(form: dict[str, str], *, dry_run: bool) -> Wish:

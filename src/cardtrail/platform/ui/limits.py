@@ -11,8 +11,9 @@ from cardtrail.core.business import QUARTERS
 from cardtrail.core.place import PLACES
 from cardtrail.db import Transaction
 from cardtrail.errors import InputError
+from cardtrail.pages.door import trail
+from cardtrail.pages.door.change import Changed
 from cardtrail.pages.door.visitor import form_of, operating
-from cardtrail.platform import audit
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.ui.usual import Group
 
@@ -39,7 +40,7 @@ class Limits:
         form = form_of(request)
         group, quarters = _group_of(form), _quarters_of(form.get("days", "").strip())
         now = wall_clock()
-        audit_id = audit.new_id(now)
+        audit_id = trail.new_id(now)
 
         def work(tx: Transaction) -> None:
             members = {"issuer_id": issuer_id} | msgspec.structs.asdict(group)
@@ -49,10 +50,8 @@ class Limits:
             else:
                 tx.run("set_threshold", **members, quarters=quarters)
             told = msgspec.structs.asdict(group)
-            line = audit.Audited(
-                "stuck.limit", issuer_id, told | {"quarters": before}, told | {"quarters": quarters}, None
-            )
-            audit.write(tx, audit_id, visitor.actor, now, line)
+            line = Changed("stuck.limit", issuer_id, told | {"quarters": before}, told | {"quarters": quarters}, None)
+            trail.write(tx, audit_id, visitor.actor, now, line)
 
         await self._platform.db.transact(work)
         told = "learned" if quarters is None else "set"

@@ -13,10 +13,10 @@ from starlette.routing import Route, Router
 from cardtrail.db import Transaction
 from cardtrail.errors import InputError
 from cardtrail.pages.chart import Node, Series
+from cardtrail.pages.door.trail import LATEST, list_audit
 from cardtrail.pages.door.visitor import Visitor, csrf_of, seeing, visitor_of
 from cardtrail.pages.render import Renderer
 from cardtrail.pages.words import ASIDE, FLOW, kind_of, when, word_of
-from cardtrail.platform.audit import LATEST, list_audit
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.request import single
 from cardtrail.platform.ui.calendar import calendar_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cardtrail.errors import SettingError
-from cardtrail.platform.box import Box, box_of
+from cardtrail.files.box import Box, box_of
 
 
 def test_a_box_opens_what_it_sealed() -> None:

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cardtrail.errors import SettingError
-from cardtrail.platform.whole import written_whole
+from cardtrail.files.whole import written_whole
 
 KEY_BYTES = 32
 NONCE_BYTES = 12

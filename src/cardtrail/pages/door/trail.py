@@ -1,0 +1,83 @@
+"""The audit trail of a store: every change that a person made has a line in the transaction of what it tells of."""
+
+import secrets
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from cardtrail.db import Database, Row, Transaction
+from cardtrail.pages.door.change import Changed
+
+MAX_LISTED = 1_000
+"""Most changes in one list."""
+LATEST = "~"
+"""Sorts after every audit id."""
+T = TypeVar("T")
+
+
+class AuditLine(msgspec.Struct, frozen=True):
+    """A line of the audit; `at` in µs, `before` and `after` JSON or None."""
+
+    audit_id: str
+    at: int
+    actor: str
+    action: str
+    subject: str
+    before: msgspec.Raw | None
+    after: msgspec.Raw | None
+
+
+async def record(
+    db: Database, actor: str, at: int, work: Callable[[Transaction], Changed[T]],
+    first: Callable[[Transaction, str], object] = lambda _tx, _audit_id: None,
+) -> T:  # fmt: skip
+    """Run `work` and write its line, all or nothing; `first` is run before both, with the line's id.
+
+    Returns the work's result; `at` in µs. Raises StoreUnavailable, or what `work` raised.
+    """
+    audit_id = new_id(at)
+    made: list[Changed[T]] = []
+
+    def whole(tx: Transaction) -> None:
+        first(tx, audit_id)
+        if made and tx.one("find_audit", audit_id=audit_id):
+            return  # run again after a COMMIT whose answer was lost: it had succeeded
+        made.append(work(tx))
+        write(tx, audit_id, actor, at, made[-1])
+
+    await db.transact(whole)
+    return made[-1].result
+
+
+def write(tx: Transaction, audit_id: str, actor: str, at: int, line: Changed[T]) -> None:
+    """Write a line of the audit, in the transaction of what it tells of; `at` in µs."""
+    tx.run(
+        "add_audit", audit_id=audit_id, at=at, actor=actor, action=line.action, subject=line.subject,
+        before=_json(line.before), after=_json(line.after),
+    )  # fmt: skip
+
+
+async def list_audit(db: Database, *, subject: str = "", before: str = LATEST, most: int = 100) -> list[AuditLine]:
+    """Return at most MAX_LISTED changes before the line `before`, newest first; of `subject` or of all."""
+    wanted = min(most, MAX_LISTED)
+    rows = await db.read(lambda tx: tx.all("list_audit", before=before, subject=subject, most=wanted))
+    return [_line_of(row) for row in rows]
+
+
+def _line_of(row: Row) -> AuditLine:
+    audit_id, at, actor, action, subject, old, new = row
+    return AuditLine(audit_id, at, actor, action, subject, _raw(old), _raw(new))
+
+
+def new_id(at: int) -> str:
+    """Return an id that sorts by its time, `at` in µs."""
+    return f"{at:016x}-{secrets.token_hex(6)}"
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _raw(text: str | None) -> msgspec.Raw | None:
+    return None if text is None else msgspec.Raw(text.encode())
