@@ -4,11 +4,22 @@ import asyncio
 
 import pytest
 
-from cardtrail.platform.ui import live
-from cardtrail.platform.ui.live import MOVED, PING, Streams
+from cardtrail.db import Database
+from cardtrail.pages import live
+from cardtrail.pages.live import MOVED, PING, Streams
 from tests.desk import Desk, desk
 from tests.events import event
 from tests.serving import ISSUER
+
+
+def live_of(db: Database) -> Streams:
+    """Return live pages of a platform's store."""
+
+    async def newest(issuer_id: str) -> int:
+        rows = await db.read(lambda tx: tx.each("counters_of_issuers", [(issuer_id,)]))
+        return int(rows[0][1]) if rows else 0
+
+    return Streams(newest)
 
 
 async def heard(streams: Streams, site: Desk, *moves: str) -> list[bytes]:
@@ -25,7 +36,7 @@ async def heard(streams: Streams, site: Desk, *moves: str) -> list[bytes]:
 
 def test_a_page_hears_of_its_own_issuers_cards_only(database_url: str) -> None:
     with desk(database_url) as site:
-        streams = Streams(site.db)
+        streams = live_of(site.db)
         told = site.run(heard(streams, site, "", ISSUER, "", "ISSUER0002", ISSUER))
         assert told == [PING, PING, MOVED, PING, PING, MOVED]
 
@@ -36,7 +47,7 @@ def test_so_many_pages_are_live_and_one_that_has_gone_makes_room(
     monkeypatch.setattr(live, "MAX_STREAMS", 1)
 
     async def play(site: Desk) -> None:
-        streams = Streams(site.db)
+        streams = live_of(site.db)
         stream = streams.of_issuer(ISSUER, every=0.01)
         await anext(stream)
         assert streams.is_full
@@ -49,7 +60,7 @@ def test_so_many_pages_are_live_and_one_that_has_gone_makes_room(
 
 def test_a_service_that_stops_waits_for_no_page(database_url: str) -> None:
     async def play(site: Desk) -> None:
-        streams = Streams(site.db)
+        streams = live_of(site.db)
         stream = streams.of_issuer(ISSUER, every=60)
         await anext(stream)
         streams.release()

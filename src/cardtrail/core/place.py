@@ -54,12 +54,16 @@ def place_of(order: Order) -> Place:
     )  # fmt: skip
 
 
-def _name_of(order: Order) -> str:
-    if order.hold is not None:
+def name_of(stage: str, shipment_status: str | None, *, is_held: bool) -> str:
+    """Return the name of an order's place."""
+    if is_held:
         return ON_HOLD
-    if order.stage is ProductionStatus.SHIPPED and order.shipment is not None and order.shipment.status is not None:
-        return order.shipment.status.value
-    return order.stage.value
+    return shipment_status if shipment_status is not None and stage == ProductionStatus.SHIPPED else stage
+
+
+def _name_of(order: Order) -> str:
+    shipped = order.shipment.status if order.shipment is not None else None
+    return name_of(order.stage.value, None if shipped is None else shipped.value, is_held=order.hold is not None)
 
 
 def _since(order: Order, name: str) -> int:

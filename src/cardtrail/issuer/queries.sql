@@ -62,7 +62,7 @@ WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id;
 -- What is known of the orders of cards, without pictures.
 SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
     o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
-    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from
+    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from, o.request_id
 FROM rows(issuer_id text, card_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 
@@ -92,14 +92,14 @@ WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id AND c.digest = v.diges
 -- Keep the newest picture of orders.
 INSERT INTO operation (issuer_id, card_id, operation_id, operation, operation_status, stage, shipment_status, start_time,
     sequence, number, source, asked_at, learned_at, doubtful, why, content, held, tracked, due_date, timeline, picture,
-    carrier, tracking_number, look_from)
+    carrier, tracking_number, look_from, request_id)
 SELECT v.issuer_id, v.card_id, v.operation_id, v.operation, v.operation_status, v.stage, v.shipment_status, v.start_time,
     v.sequence, v.number, v.source, v.asked_at, v.learned_at, v.doubtful, v.why, v.content, v.held, v.tracked,
-    v.due_date, v.timeline, v.picture, v.carrier, v.tracking_number, v.look_from
+    v.due_date, v.timeline, v.picture, v.carrier, v.tracking_number, v.look_from, v.request_id
 FROM rows(issuer_id text, card_id text, operation_id text, operation text, operation_status text, stage text,
     shipment_status text, start_time bigint, sequence bigint, number bigint, source text, asked_at bigint,
     learned_at bigint, doubtful int, why text, content bytea, held int, tracked int, due_date text, timeline bytea,
-    picture bytea, carrier text, tracking_number text, look_from bigint) AS v
+    picture bytea, carrier text, tracking_number text, look_from bigint, request_id text) AS v
 WHERE true
 ON CONFLICT (issuer_id, card_id, operation_id) DO UPDATE SET
     operation = excluded.operation, operation_status = excluded.operation_status, stage = excluded.stage,
@@ -108,7 +108,7 @@ ON CONFLICT (issuer_id, card_id, operation_id) DO UPDATE SET
     doubtful = excluded.doubtful, why = excluded.why, content = excluded.content, held = excluded.held,
     tracked = excluded.tracked, due_date = excluded.due_date, timeline = excluded.timeline, picture = excluded.picture,
     carrier = excluded.carrier, tracking_number = excluded.tracking_number,
-    look_from = excluded.look_from;
+    look_from = excluded.look_from, request_id = excluded.request_id;
 
 -- name: confirm_operations
 -- Keep what an observation changes that says nothing new: when it was confirmed, and late notifications.
@@ -136,6 +136,13 @@ FROM rows(issuer_id text, day int, word text, told text, count bigint) AS v
 WHERE true
 ON CONFLICT (issuer_id, day, word, told) DO UPDATE SET count = tally.count + excluded.count;
 
+-- name: add_standing
+-- Count orders at the places to which they came, and no longer where they were.
+INSERT INTO standing (issuer_id, place, count)
+SELECT v.issuer_id, v.place, v.count FROM rows(issuer_id text, place text, count bigint) AS v
+WHERE true
+ON CONFLICT (issuer_id, place) DO UPDATE SET count = standing.count + excluded.count;
+
 -- name: add_sightings
 -- Keep what the contract does not name, if it is the first sight of it.
 INSERT INTO sighting (issuer_id, kind, name, first_at, sample)
@@ -150,9 +157,36 @@ ON CONFLICT (issuer_id, kind, name) DO NOTHING;
 -- The pictures of a card's orders, newest order first.
 SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
     o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
-    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from, o.picture
+    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from, o.request_id,
+    o.picture
 FROM operation AS o WHERE o.issuer_id = :issuer_id AND o.card_id = :card_id
 ORDER BY COALESCE(o.start_time, 0) DESC, o.number DESC;
+
+-- name: standing
+-- How many of an issuer's orders are at each place.
+SELECT place, count FROM standing WHERE issuer_id = :issuer_id;
+
+-- name: cards_by_beginning
+-- The issuer's cards whose ids begin with a text.
+SELECT card_id FROM card WHERE issuer_id = :issuer_id AND card_id >= :first AND card_id < :last
+ORDER BY card_id LIMIT :most;
+
+-- name: cards_by_request
+-- The cards that an issuer ordered by a request id.
+SELECT DISTINCT card_id FROM operation
+WHERE issuer_id = :issuer_id AND request_id = :request_id AND length(request_id) <= 128 ORDER BY card_id LIMIT :most;
+
+-- name: cards_by_number
+-- The issuer's cards of which an order names a parcel's number.
+SELECT DISTINCT card_id FROM operation
+WHERE issuer_id = :issuer_id AND tracking_number = :tracking_number AND length(tracking_number) <= 128
+ORDER BY card_id LIMIT :most;
+
+-- name: card
+-- What is known of a card itself.
+SELECT card_id, state, priority, due_at, asked_no, seen_at, checked_at, asks, known_at, expected_at, answer, digest,
+    knowledge
+FROM card WHERE issuer_id = :issuer_id AND card_id = :card_id;
 
 -- name: changes_after
 -- The log of changes after a number, in commit order.

@@ -49,6 +49,7 @@ CREATE INDEX card_failed ON card (issuer_id, due_at, card_id) WHERE state IN ('e
 CREATE INDEX card_open ON card (issuer_id, card_id) WHERE state IN ('expected', 'open');
 
 -- The newest picture of an order, and how it came to be what the mirror says. `content` is the hash of what it says.
+-- `request_id` is the issuer's own id of its request.
 -- `carrier` and `tracking_number` are the parcel that it names: personal data, as the picture itself.
 -- `look_from` is the lowest ticket of a question that is a look at what the order says, once it is answered.
 CREATE TABLE operation (
@@ -76,9 +77,21 @@ CREATE TABLE operation (
     carrier          TEXT,
     tracking_number  TEXT,
     look_from        BIGINT,
+    request_id       TEXT,
     PRIMARY KEY (issuer_id, card_id, operation_id)
 );
 CREATE INDEX operation_doubtful ON operation (issuer_id, card_id) WHERE doubtful = 1;
+-- What is longer than can be searched for is not indexed: a row of an index has little room.
+CREATE INDEX operation_request ON operation (issuer_id, request_id, card_id) WHERE length(request_id) <= 128;
+CREATE INDEX operation_parcel ON operation (issuer_id, tracking_number, card_id) WHERE length(tracking_number) <= 128;
+
+-- How many orders are at each place (issuer/counts.py).
+CREATE TABLE standing (
+    issuer_id TEXT NOT NULL,
+    place     TEXT NOT NULL,
+    count     BIGINT NOT NULL,
+    PRIMARY KEY (issuer_id, place)
+);
 
 -- Every change of the mirror, in commit order: what hooks are told, what is exported, what the drift report is made of.
 -- `wrong_since` is set where an answer told what no notification had: the mirror was wrong since then at most. `dwelt`

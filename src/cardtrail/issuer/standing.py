@@ -69,7 +69,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     `why` is the rule by which this picture won over the one before; `doubtful` means that it may not be the newest.
     `held` is an order on hold, `tracked` one whose parcel can be followed. `parcel` is carrier and tracking number, as
-    far as they are named. `look_from` is the lowest ticket of a question that is a look at what it says, if answered.
+    far as they are named; `request_id` is the issuer's own id of its request. `look_from` is the lowest ticket of a
+    question that is a look at what it says, if answered.
     """
 
     card_id: str
@@ -93,6 +94,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     timeline: tuple[Step, ...] = ()
     parcel: tuple[str | None, str | None] = (None, None)
     look_from: int
+    request_id: str | None = None
 
 
 class _Outcome(msgspec.Struct, frozen=True):
@@ -248,7 +250,7 @@ def _replaced(  # noqa: PLR0913, PLR0917 -- all that decides what is kept
         doubtful=doubtful, why=rule, content=content, held=(operation.reason or "").startswith(ON_HOLD),
         tracked=_is_tracked(operation), due_date=operation.due_date,
         timeline=((before.timeline if before else ()) + steps)[-MAX_TIMELINE:], parcel=_parcel_of(operation),
-        look_from=_look_from(before, observed, number),
+        look_from=_look_from(before, observed, number), request_id=operation.issuer_request_id,
     )  # fmt: skip
     tallies = tuple([Tally(step.learned_at // DAY, step.word, step.told) for step in steps])
     return Taken(kind(operation, rule, before), known, tallies)

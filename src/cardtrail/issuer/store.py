@@ -3,6 +3,7 @@
 from importlib import resources
 
 from cardtrail.db import Database, migrate, open_database
+from cardtrail.pages.door import tables
 
 
 def _text(name: str) -> str:
@@ -10,13 +11,13 @@ def _text(name: str) -> str:
 
 
 def queries() -> str:
-    """Return the text of every query of the mirror."""
-    return _text("queries.sql")
+    """Return the text of every query of the mirror, the door's included."""
+    return _text("queries.sql") + tables.queries()
 
 
 def schema() -> str:
-    """Return the text of the whole schema."""
-    return _text("schema.sql")
+    """Return the text of the whole schema, the door's tables included."""
+    return _text("schema.sql") + tables.schema()
 
 
 def migrations() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import msgspec
 
 from cardtrail.db import Transaction
 from cardtrail.errors import InputError
+from cardtrail.issuer.counts import moves_of
 from cardtrail.issuer.due import key_of
 from cardtrail.issuer.lease import check_fence
 from cardtrail.issuer.rows import Card, card_of, card_rows, change_row, confirmed_row, known_of, operation_row
@@ -190,6 +191,8 @@ def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
     tx.each("add_changes", changes)
     tallied = [(issuer_id, tally.day, tally.word, tally.told, count) for tally, count in fold.tallies.items()]
     tx.each("add_tallies", sorted(tallied))
+    moves = moves_of(fold.changed.values())
+    tx.each("add_standing", [(issuer_id, place, count) for place, count in moves])
     _write_sightings(tx, issuer_id, batch)
 
 

@@ -15,11 +15,11 @@ _ids = count(1)
 
 
 class Node(NamedTuple):
-    """A place of the flow: its word, how many are there, and how many came in the time that is looked at."""
+    """A place of the flow: its word, how many are there, and how many came in the time that is looked at, if known."""
 
     word: str
     here: int
-    came: int
+    came: int | None
     kind: str = "way"
     link: str = ""
 
@@ -48,7 +48,7 @@ def _flow_wide(nodes: Sequence[Node], title: str) -> Markup:
             f'<rect class="fill" x="{x + 4}" y="{68 - bar}" width="6" height="{bar}" rx="2"/>'
             f'<text class="count" x="{x + 58}" y="38">{node.here:,}</text>'
             f'<text class="word" x="{x + 58}" y="58">{escape(node.word)}</text>{_end(node)}'
-            f'<text class="came" x="{x + 55}" y="92">+{node.came:,}</text>'
+            f'<text class="came" x="{x + 55}" y="92">{_came(node)}</text>'
         )
     return _svg("".join(parts), len(nodes) * step, height, title, "wide")
 
@@ -63,9 +63,13 @@ def _flow_narrow(nodes: Sequence[Node], title: str) -> Markup:
             f'<rect class="fill" x="6" y="{y + 28}" width="{bar}" height="4" rx="2"/>'
             f'<text class="word left" x="10" y="{y + 20}">{escape(node.word)}</text>'
             f'<text class="count right" x="240" y="{y + 21}">{node.here:,}</text>'
-            f'<text class="came right" x="318" y="{y + 21}">+{node.came:,}</text>{_end(node)}'
+            f'<text class="came right" x="318" y="{y + 21}">{_came(node)}</text>{_end(node)}'
         )
     return _svg("".join(parts), 328, len(nodes) * step + 4, title, "narrow")
+
+
+def _came(node: Node) -> str:
+    return "" if node.came is None else f"+{node.came:,}"
 
 
 def _begin(node: Node) -> str:

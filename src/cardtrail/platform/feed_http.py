@@ -5,8 +5,9 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cardtrail.pages.query import single
 from cardtrail.platform.feed import DEFAULT_PAGE, MAX_PAGE, MAX_WAIT, Feed, Page
-from cardtrail.platform.request import number, single
+from cardtrail.platform.request import number
 from cardtrail.protocol.codec import answer_of
 from cardtrail.protocol.cursor import Cursor, cursor_for, encode_cursor
 

@@ -8,11 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cardtrail.pages.query import single
 from cardtrail.platform.endpoint_form import members_for_issuer
 from cardtrail.platform.ledger import MAX_LISTED
 from cardtrail.platform.ledger_form import WishIn, checked_id, members_of_entry, members_of_notification, selection_of
 from cardtrail.platform.parties import OPERATE, READ, WRITE
-from cardtrail.platform.request import caller_of, checked_issuer, encoded, number, platform_of, single, told
+from cardtrail.platform.request import caller_of, checked_issuer, encoded, number, platform_of, told
 from cardtrail.platform.resend import resend
 from cardtrail.platform.standing import standings
 

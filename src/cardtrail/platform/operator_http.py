@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cardtrail.errors import Forbidden, InputError
+from cardtrail.pages.query import single
 from cardtrail.platform.auth import Principal
 from cardtrail.platform.endpoint import ENDPOINT_ID, Endpoint, Signing
 from cardtrail.platform.endpoint_form import EndpointIn, ReasonIn, RotationIn, members_of_endpoint
 from cardtrail.platform.endpoints import OVERLAP
 from cardtrail.platform.parties import ALL, OPERATE
-from cardtrail.platform.request import caller_of, checked_issuer, encoded, platform_of, single, told
+from cardtrail.platform.request import caller_of, checked_issuer, encoded, platform_of, told
 from cardtrail.platform.standing import standings
 from cardtrail.platform.tryout import try_out
 from cardtrail.platform.vet import checked_reason, vetted

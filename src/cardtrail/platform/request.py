@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cardtrail.errors import Forbidden, InputError
+from cardtrail.pages.query import single
 from cardtrail.platform.auth import Principal
 from cardtrail.platform.orders import members_of
 from cardtrail.platform.tls import CERTIFICATE
@@ -99,14 +100,6 @@ def _is_empty(request: Request) -> bool:
 
 
 # ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def single(request: Request, name: str) -> str | None:
-    """Return a parameter of the query, None where it is not there. Raises InputError where it is there twice."""
-    values = request.query_params.getlist(name)
-    if len(values) > 1:
-        raise InputError(name, "given more than once", "FIELD_INVALID_VALUE")
-    return values[0] if values else None
 
 
 def number(request: Request, name: str, default: int, least: int, most: int) -> int:

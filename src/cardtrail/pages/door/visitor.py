@@ -75,6 +75,12 @@ def seeing(request: Request, issuer_id: str) -> Visitor:
     return visitor
 
 
+def issuer_of(request: Request) -> tuple[str, Visitor]:
+    """Return the issuer that the path names and the visitor of its page. Raises HTTPException 404 as `seeing`."""
+    issuer_id: str = request.path_params["issuer_id"]
+    return issuer_id, seeing(request, issuer_id)
+
+
 def operating(request: Request, issuer_id: str) -> Visitor:
     """Return the visitor who changes something of an issuer. Raises HTTPException 404 as `seeing`, or 403."""
     visitor = seeing(request, issuer_id)

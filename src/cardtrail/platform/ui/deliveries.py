@@ -13,13 +13,14 @@ from cardtrail.errors import InputError
 from cardtrail.pages.door import trail
 from cardtrail.pages.door.change import Changed
 from cardtrail.pages.door.visitor import form_of, operating, seeing
+from cardtrail.pages.query import single
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.ledger import OPEN, Entry, Selection, entries_of
 from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.replay import Replayed
-from cardtrail.platform.request import single
 from cardtrail.platform.resend import Wish, resend
 from cardtrail.platform.ui.overview import EndpointGlance, endpoints_of
+from cardtrail.platform.ui.shown import MOODS
 
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
@@ -86,7 +87,7 @@ class Deliveries:
         values = {"preview": None} | more
         return self._shown(
             request, "deliveries.html", "deliveries", seen=_Seen(tuple(glances)), entries=entries, wish=wish,
-            choices=CHOICES, **values,
+            choices=CHOICES, moods=MOODS, **values,
         )  # fmt: skip
 
     async def _note(self, actor: str, issuer_id: str, wish: dict[str, str], preview: Replayed) -> None:

@@ -30,10 +30,9 @@ class EndpointGlance(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """What the overview shows. `came` has the sums of `columns`, whose `hours` are since 1970."""
+    """What the overview shows; `columns` are counts by place, of the `hours` since 1970."""
 
     here: dict[str, int]
-    came: dict[str, int]
     hours: tuple[int, ...]
     columns: dict[str, tuple[int, ...]]
     endpoints: tuple[EndpointGlance, ...]
@@ -60,7 +59,6 @@ def overview_of(tx: Transaction, issuer_id: str, now: int, name: str) -> Overvie
         columns.setdefault(place, [0] * (last - first + 1))[column - first] += int(count)
     return Overview(
         here={place: count for place, count in tx.all("standing", issuer_id=issuer_id) if count},
-        came={place: sum(counts) for place, counts in columns.items()},
         hours=tuple(range(first * each, (last + 1) * each, each)),
         columns={place: tuple(counts) for place, counts in columns.items()},
         endpoints=tuple(endpoints_of(tx, issuer_id)),

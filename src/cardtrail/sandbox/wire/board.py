@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from cardtrail.pages.query import single
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.request import encoded, single, told
+from cardtrail.platform.request import encoded, told
 from cardtrail.protocol.signature import Signer, headers_of
 from cardtrail.sandbox.switch import FAULTS_PATH, PAGE_PATH, RECORD_PATH, SIGN_PATH
 from cardtrail.sandbox.wire.faults import FaultIn, Faults

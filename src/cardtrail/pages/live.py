@@ -1,13 +1,17 @@
 """Live pages: a stream that says when an issuer's cards have moved, so that a page is drawn anew only then."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from cardtrail.db import Database
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
 from cardtrail.errors import StoreUnavailable
+from cardtrail.pages.door.visitor import issuer_of
 
 EVERY = 2.0
-"""Seconds between two looks at an issuer's counter, by one read of its key."""
+"""Seconds between two looks at an issuer's counter."""
 MAX_STREAMS = 200
 """Most pages that are live at once; a further one is drawn anew only by hand."""
 MAX_SECONDS = 3_600.0
@@ -16,11 +20,15 @@ PING = b": still here\n\n"
 MOVED = b"event: moved\ndata: \n\n"
 
 
+Newest = Callable[[str], Awaitable[int]]
+"""Returns the number of an issuer's newest change, by one read of its key."""
+
+
 class Streams:
     """The live pages of one process."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, newest: Newest) -> None:
+        self._read = newest
         self._open = 0
         self._ended = asyncio.Event()
 
@@ -32,6 +40,13 @@ class Streams:
     def release(self) -> None:
         """End all streams: the service stops."""
         self._ended.set()
+
+    async def answer(self, request: Request) -> Response:
+        """Say when the issuer's cards have moved, for as long as the page is open. Raises HTTPException 404 or 503."""
+        issuer_id, _ = issuer_of(request)
+        if self.is_full:
+            raise HTTPException(503, "too many pages are live; this one is drawn anew by hand")
+        return StreamingResponse(self.of_issuer(issuer_id), media_type="text/event-stream")
 
     async def of_issuer(self, issuer_id: str, *, every: float = EVERY) -> AsyncIterator[bytes]:
         """Yield `MOVED` whenever the issuer's newest change is another one, and pings meanwhile."""
@@ -58,7 +73,6 @@ class Streams:
 
     async def _newest(self, issuer_id: str) -> int:
         try:
-            rows = await self._db.read(lambda tx: tx.each("counters_of_issuers", [(issuer_id,)]))
+            return await self._read(issuer_id)
         except StoreUnavailable:
             return -1
-        return int(rows[0][1]) if rows else 0
