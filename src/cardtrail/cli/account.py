@@ -1,8 +1,10 @@
 """`cardtrail account`: who may log in to the pages, at which issuers' cards, and what for."""
 
 import getpass
+import inspect
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from typing import Annotated, Any
 
 import msgspec
@@ -10,19 +12,19 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from cardtrail.cli.show import grid_of, print_all, print_json, table_of, when
-from cardtrail.cli.where import HERE, T, Where, with_store
+from cardtrail.cli.where import HERE, ON_MIRROR, OnMirror, T, Where, with_store
 from cardtrail.errors import InputError
+from cardtrail.issuer.mirror import wall_clock
 from cardtrail.pages.door.account import ALL, Account, Role, roles_of
 from cardtrail.pages.door.accounts import Accounts
 from cardtrail.pages.door.password import generated, hashed
-from cardtrail.platform.audit import Recorded
-from cardtrail.platform.auth import wall_clock
 from cardtrail.protocol.codec import timestamp
 
 Issuers = Annotated[list[str] | None, Parameter(name="--issuer", negative=())]
 """Issuers, each `ID` or `ID=role`."""
 
 account_app = App(name="account", help="Accounts of people who look at the pages under /ui/.")
+mirror_account_app = App(name="account", help="Accounts of people who look at the pages of the mirror.")
 
 
 @account_app.command
@@ -126,7 +128,21 @@ def restore(name: str, *, where: Where = HERE) -> None:
 
 
 def _with_accounts(where: Where, work: Callable[[Accounts], Awaitable[T]]) -> T:
-    return with_store(where, lambda db: work(Accounts(db, Recorded(db), wall_clock)))
+    return with_store(where, lambda db: work(Accounts(db, where.audited(db), wall_clock)))
+
+
+def _on_mirror(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command as one on an issuer's mirror."""
+
+    @wraps(command)
+    def run(*given: Any, where: OnMirror = ON_MIRROR, **more: Any) -> None:
+        command(*given, where=where, **more)
+
+    signature = inspect.signature(command)
+    where = signature.parameters["where"].replace(annotation=OnMirror, default=ON_MIRROR)
+    vars(run)["__signature__"] = signature.replace(parameters=[*list(signature.parameters.values())[:-1], where])
+    run.__annotations__ = command.__annotations__ | {"where": OnMirror}
+    return run
 
 
 def _new_password(*, generate: bool) -> str:
@@ -166,3 +182,8 @@ def _table(accounts: Sequence[Account]) -> Table:
 
 def _roles(account: Account) -> list[str]:
     return [f"{'all' if issuer == ALL else issuer}: {role}" for issuer, role in sorted(account.roles.items())]
+
+
+for _command in (add, list_accounts, set_rights, password, revoke, restore):
+    _name = {"list_accounts": "list", "set_rights": "set"}.get(_command.__name__, _command.__name__)
+    mirror_account_app.command(_on_mirror(_command), name=_name)

@@ -5,9 +5,9 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -20,7 +20,10 @@ from cardtrail.cli.options import signature_of
 from cardtrail.cli.server import Server
 from cardtrail.cli.show import print_all, print_json, when
 from cardtrail.errors import SettingError, StoreUnavailable
-from cardtrail.issuer.asgi import asgi_app
+from cardtrail.files.box import box_of
+from cardtrail.issuer.asgi import Asgi, asgi_app
+from cardtrail.issuer.ask import asking
+from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.examination import examinable
 from cardtrail.issuer.health import Health, read
 from cardtrail.issuer.hooks import Callback, Hook
@@ -31,6 +34,9 @@ from cardtrail.issuer.settings import Settings, described, settings_of
 from cardtrail.issuer.silence import HOUR
 from cardtrail.issuer.trust import Trust
 from cardtrail.logs import configure
+
+if TYPE_CHECKING:
+    from cardtrail.issuer.ui.front import Front
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection of a sender stays open."""
@@ -60,27 +66,58 @@ def serve(**given: Any) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    async with AsyncMirror.open(settings.mirror) as mirror:
-        receiver = AsyncReceiver(
-            mirror, {settings.issuer_id: trust_of(settings)},
-            trusted_proxies=[each.strip() for each in settings.trusted_proxies.split(",") if each.strip()],
-        )  # fmt: skip
-        metering = Metering(mirror, settings.issuer_id, round(settings.silence_hours * HOUR), time.monotonic)
-        app = asgi_app(receiver)
-        if settings.examinable:
-            app = examinable(app, mirror, settings.issuer_id)
+    async with AsyncMirror.open(settings.mirror) as mirror, AsyncExitStack() as stack:
+        metering = Metering(mirror, settings.issuer_id, _limit_of(settings), time.monotonic)
+        client = client_of(settings) if settings.server else None
+        if client is not None:
+            stack.push_async_callback(client.close)
+        app = metering.before(_receiving(settings, mirror))
+        front = _front_of(settings, mirror, client) if settings.pages else None
+        if front is not None:
+            stack.push_async_callback(front.close)
+            app = front.before(app)
         server = Server(uvicorn.Config(
-            metering.before(app), host=settings.host, port=settings.port,
-            loop="uvloop", lifespan="off", ws="none",
+            app, host=settings.host, port=settings.port, loop="uvloop", lifespan="off", ws="none",
             log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
             limit_concurrency=MAX_CONNECTIONS,
-        ))  # fmt: skip
-        async with _background(settings, mirror, metering):
-            _say(f"cardtrail receives for {settings.issuer_id} on http://{settings.host}:{settings.port}")
+        ), front.release if front is not None else lambda: None)  # fmt: skip
+        async with _background(settings, mirror, metering, client, front):
+            where = f"http://{settings.host}:{settings.port}"
+            _say(f"cardtrail receives for {settings.issuer_id} on {where}")
+            if front is not None:
+                _say(f"its pages are at {where}/ui/; let somebody in with: cardtrail issuer account add NAME")
             await server.serve()
         if not server.started:
             sys.exit(3)
+
+
+def _receiving(settings: Settings, mirror: AsyncMirror) -> Asgi:
+    receiver = AsyncReceiver(
+        mirror, {settings.issuer_id: trust_of(settings)}, trusted_proxies=_proxies_of(settings)
+    )  # fmt: skip
+    app = asgi_app(receiver)
+    return examinable(app, mirror, settings.issuer_id) if settings.examinable else app
+
+
+def _front_of(settings: Settings, mirror: AsyncMirror, client: AsyncClient | None) -> "Front":
+    from cardtrail.issuer.ui.front import Front  # noqa: PLC0415 -- only where there are pages
+    from cardtrail.pages.door.host import is_loopback  # noqa: PLC0415 -- as above
+
+    return Front(
+        mirror, settings.issuer_id, box_of(settings.secret_key_file, settings.mirror),
+        plain=is_loopback(settings.host) and not settings.trusted_proxies, limit=_limit_of(settings),
+        ask=None if client is None else asking(settings.issuer_id, client, mirror), proxies=_proxies_of(settings),
+    )  # fmt: skip
+
+
+def _proxies_of(settings: Settings) -> list[str]:
+    return [each.strip() for each in settings.trusted_proxies.split(",") if each.strip()]
+
+
+def _limit_of(settings: Settings) -> int:
+    """Return the limit of the silence alarm, µs."""
+    return round(settings.silence_hours * HOUR)
 
 
 def _say(text: str) -> None:
@@ -89,10 +126,13 @@ def _say(text: str) -> None:
 
 
 @asynccontextmanager
-async def _background(settings: Settings, mirror: AsyncMirror, metering: Metering) -> AsyncIterator[None]:
+async def _background(
+    settings: Settings, mirror: AsyncMirror, metering: Metering, client: AsyncClient | None, front: "Front | None"
+) -> AsyncIterator[None]:
     """Reconcile, tell the hook and listen for silence for as long as the block lasts."""
     tasks = [asyncio.create_task(_watch(settings.issuer_id, metering))]
-    client = client_of(settings) if settings.server else None
+    if front is not None:
+        tasks.append(asyncio.create_task(front.run()))
     if client is not None:
         pace = Pace(limits=limits_of(settings), pull_seconds=settings.pull_seconds, keep_days=settings.keep_days)
         tasks.append(asyncio.create_task(Keeper(settings.issuer_id, client, mirror, pace, metering.asked).run()))
@@ -105,8 +145,6 @@ async def _background(settings: Settings, mirror: AsyncMirror, metering: Meterin
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if client is not None:
-            await client.close()
 
 
 async def _watch(issuer_id: str, metering: Metering) -> None:
@@ -136,7 +174,7 @@ def health_(*, json: Flag = False, silence_hours: float | None = None, **given: 
     settings = settings_of(given | {"silence_hours": silence_hours})
 
     async def work(mirror: AsyncMirror) -> Health:
-        now, limit = mirror.clock(), round(settings.silence_hours * HOUR)
+        now, limit = mirror.clock(), _limit_of(settings)
         return await mirror.db.read(lambda tx: read(tx, settings.issuer_id, now, limit))
 
     found = mirrored(settings, work)
@@ -176,5 +214,6 @@ def callback_of(place: str) -> Callback:
 
 
 issuer_app.command(issuer_config, name="config")
+issuer_app.command("cardtrail.cli.account:mirror_account_app", name="account")
 vars(serve)["__signature__"] = signature_of(described())  # read by inspect.signature
 vars(health_)["__signature__"] = signature_of(described(), MIRROR, health_)

@@ -1,7 +1,8 @@
 """The HTTP server of a command, for which being told to stop is a clean end, not one by a signal."""
 
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -11,8 +12,18 @@ class Server(uvicorn.Server):
     """uvicorn's server, which gives back control when it was told to stop.
 
     Left alone, uvicorn raises the signal again once it has stopped. That ends the process at once, before what runs
-    beside the server has let go of what it holds.
+    beside the server has let go of what it holds. `release` is called when it begins to stop, so that nobody waits for
+    what may never happen.
     """
+
+    def __init__(self, config: uvicorn.Config, release: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._release = release
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Release whoever waits, then stop."""
+        self._release()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

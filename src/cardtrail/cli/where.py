@@ -9,6 +9,11 @@ from typing import Annotated, TypeVar
 from cyclopts import Parameter
 
 from cardtrail.db import Database
+from cardtrail.issuer.settings import Settings as KitSettings
+from cardtrail.issuer.store import open_store as open_mirror
+from cardtrail.pages.door.change import Change
+from cardtrail.pages.door.trail import Trail
+from cardtrail.platform.audit import Recorded
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.store import open_store
 
@@ -34,6 +39,31 @@ class Where:
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False
     """Print JSON instead of a table."""
 
+    def open(self) -> Database:
+        """Open the store. Raises SettingError, StoreUnavailable or SchemaMismatch."""
+        return open_store(self.database)
+
+    def audited(self, db: Database) -> Change:
+        """Return how something of the store is changed for good."""
+        return Recorded(db)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OnMirror(Where):
+    """The same options where the store is an issuer's mirror."""
+
+    database: Annotated[str, Parameter(name="--mirror", env_var="CARDTRAIL_KIT_MIRROR")] = KitSettings().mirror
+    """Where the mirror is kept: sqlite:///path, or postgresql://user@host/name."""
+
+    def open(self) -> Database:
+        """Open the mirror. Raises as for a store."""
+        return open_mirror(self.database)
+
+    def audited(self, db: Database) -> Change:
+        """Return how something of the mirror is changed for good."""
+        return Trail(db)
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -47,6 +77,7 @@ class Keyed(Where):
 
 
 HERE = Where()
+ON_MIRROR = OnMirror()
 KEYED = Keyed()
 
 
@@ -56,7 +87,7 @@ def with_store(where: Where, work: Callable[[Database], Awaitable[T]]) -> T:
     async def run(db: Database) -> T:
         return await work(db)
 
-    db = open_store(where.database)
+    db = where.open()
     try:
         return asyncio.run(run(db))
     finally:

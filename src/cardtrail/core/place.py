@@ -13,6 +13,8 @@ from cardtrail.core.order import Order
 from cardtrail.core.status import MAIN_LINE, ProductionStatus, ShipmentStatus
 
 ON_HOLD: Final = "ON_HOLD"
+OTHER: Final = "OTHER"
+"""Where an order of another server is whose status nobody has published."""
 _STAGES = (*MAIN_LINE, ProductionStatus.EXCEPTION, ProductionStatus.DATA_EXCEPTION, ProductionStatus.CANCELED)
 PLACES: Final = (
     *(stage.value for stage in _STAGES), ON_HOLD, *(status.value for status in ShipmentStatus),

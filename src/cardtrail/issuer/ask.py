@@ -23,6 +23,8 @@ MANY = 1_000
 WORKERS = 32
 """Questions under way at once for one list of cards, where each card is a call of its own."""
 
+NO_LEASE = 0
+"""In place of a fence; those of leases begin with 1."""
 T = TypeVar("T")
 
 
@@ -51,7 +53,7 @@ async def insisted(call: Callable[[], Awaitable[T]]) -> T:
 
 
 class Asker:
-    """Asks for cards of one issuer and keeps what is answered, under the lease of `fence`."""
+    """Asks for cards of one issuer and keeps what is answered, under the lease of `fence`, or under none."""
 
     def __init__(self, issuer_id: str, source: Source, mirror: AsyncMirror, fence: int, *, many: bool) -> None:
         self.issuer_id = issuer_id
@@ -133,5 +135,18 @@ class Asker:
         ]
         return await self.mirror.put(self.issuer_id, Batch(
             now=now, observed=this.observed, asked=this.asked, confirmed=confirmed, ticket=this.ticket,
-            sightings=this.sightings, fence=self.fence,
+            sightings=this.sightings, fence=self.fence or None,
         ))  # fmt: skip
+
+
+def asking(issuer_id: str, source: Source, mirror: AsyncMirror) -> Callable[[str], Awaitable[Heard]]:
+    """Return what asks for one card because a person wants to know, beside any reconciler.
+
+    It needs no lease: tickets decide whose answer is later, and a lease only keeps two from doing the same work. It
+    raises RemoteError or StoreUnavailable.
+    """
+
+    async def ask(card_id: str) -> Heard:
+        return await Asker(issuer_id, source, mirror, NO_LEASE, many=False).ask([Wanted(card_id)])
+
+    return ask

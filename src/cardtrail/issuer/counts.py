@@ -4,16 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from cardtrail.core.place import PLACES, name_of
+from cardtrail.core.place import OTHER, PLACES, name_of
 from cardtrail.issuer.standing import FOLDED, Known, Taken
 
-OTHER: Final = "OTHER"
-"""Where orders are whose status nobody has published: a server that invents words all the time makes no new rows."""
 _PUBLISHED: Final = frozenset(PLACES)
 
 
 def place_of(known: Known) -> str | None:
-    """Return where an order is; None for an operation that says nothing of that."""
+    """Return where an order is; None for an operation that says nothing of that.
+
+    A server that invents words all the time makes no new places.
+    """
     if known.operation not in FOLDED:
         return None
     name = name_of(known.stage, known.shipment_status, is_held=known.held)

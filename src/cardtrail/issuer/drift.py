@@ -123,11 +123,15 @@ class Report(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     sightings: list[Seen]
 
 
-def read(tx: Transaction, issuer_id: str, since: int, most: int) -> Report:
-    """Return the report of an issuer's mirror since a time (µs), with `most` missed changes listed."""
+def read(tx: Transaction, issuer_id: str, since: int, most: int, counted: int = MAX_CHANGES) -> Report:
+    """Return the report of an issuer's mirror since a time (µs), with `most` missed changes listed.
+
+    Durations are of the newest `counted` repairs.
+    """
     day = since // DAY
-    changes = [_missed(row) for row in tx.all("wrong_changes", issuer_id=issuer_id, since=since, most=MAX_CHANGES)]
+    changes = [_missed(row) for row in tx.all("wrong_changes", issuer_id=issuer_id, since=since, most=counted)]
     tallies = tx.all("list_tallies", issuer_id=issuer_id, day=day)
+    by_day, whole = shares_by_day(tallies)
     worded = [row for row in tallies if row[1]]
     counts: Counter[str] = Counter()
     for _, _, told, count in (row for row in tallies if not row[1]):
@@ -136,8 +140,7 @@ def read(tx: Transaction, issuer_id: str, since: int, most: int) -> Report:
     doubtful = tx.one("count_doubtful", issuer_id=issuer_id)
     times = sorted(change.wrong_for for change in changes)
     return Report(
-        since=since, whole=_share("", worded), by_word=_shares(worded, 1),
-        by_day=_shares([(_day(row[0]), *row[1:]) for row in worded], 0),
+        since=since, whole=whole, by_word=_shares(worded, 1), by_day=by_day,
         missed=changes[:most], repaired=len(changes), regressed=sum(each.outcome == "regressed" for each in changes),
         p50=_quantile(times, 0.5), p99=_quantile(times, 0.99), longest=times[-1] if times else 0,
         messages=sum(row[1] for row in tx.all("list_heard", issuer_id=issuer_id, hour=since // HOUR)),
@@ -157,6 +160,12 @@ def _missed(row: Row) -> Missed:
 
 def _words(stage: str, shipment: str | None) -> str:
     return f"{stage} {shipment}" if shipment else stage
+
+
+def shares_by_day(tallies: Sequence[Row]) -> tuple[list[Share], Share]:
+    """Return how each day of `list_tallies` was told, by its date, and how all of them were."""
+    worded = [row for row in tallies if row[1]]
+    return _shares([(_day(row[0]), *row[1:]) for row in worded], 0), _share("", worded)
 
 
 def _shares(rows: Iterable[Row], place: int) -> list[Share]:

@@ -71,13 +71,11 @@ def change_of(row: Row) -> Change:
 # ── works ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _held(issuer_id: str, card_id: str) -> Callable[[Transaction], list[Held]]:
-    def work(tx: Transaction) -> list[Held]:
-        rows = tx.all("pictures_of_card", issuer_id=issuer_id, card_id=card_id)
-        held = [Held(operation_of(bytes(row[-1])), known_of(row)) for row in rows]
-        return sorted(held, key=lambda each: each.known.operation not in FOLDED)
-
-    return work
+def held_of(tx: Transaction, issuer_id: str, card_id: str) -> list[Held]:
+    """Return the orders of a card, newest first, then its operations of other kinds."""
+    rows = tx.all("pictures_of_card", issuer_id=issuer_id, card_id=card_id)
+    held = [Held(operation_of(bytes(row[-1])), known_of(row)) for row in rows]
+    return sorted(held, key=lambda each: each.known.operation not in FOLDED)
 
 
 def _changes(issuer_id: str, after: int, most: int) -> Callable[[Transaction], list[Change]]:
@@ -123,7 +121,7 @@ class AsyncMirror:
 
     async def card(self, issuer_id: str, card_id: str) -> list[Held]:
         """Return the orders of a card, newest first, then its operations of other kinds. Raises StoreUnavailable."""
-        return await self.db.read(_held(issuer_id, card_id))
+        return await self.db.read(lambda tx: held_of(tx, issuer_id, card_id))
 
     async def changes(self, issuer_id: str, after: int = 0, most: int = MAX_CHANGES) -> list[Change]:
         """Return the log of changes after a number, in commit order. Raises StoreUnavailable."""
@@ -177,7 +175,7 @@ class Mirror:
 
     def card(self, issuer_id: str, card_id: str) -> list[Held]:
         """Return the orders of a card, newest first, then its operations of other kinds. Raises StoreUnavailable."""
-        return self.db.read_blocking(_held(issuer_id, card_id))
+        return self.db.read_blocking(lambda tx: held_of(tx, issuer_id, card_id))
 
     def changes(self, issuer_id: str, after: int = 0, most: int = MAX_CHANGES) -> list[Change]:
         """Return the log of changes after a number, in commit order. Raises StoreUnavailable."""

@@ -182,6 +182,13 @@ SELECT DISTINCT card_id FROM operation
 WHERE issuer_id = :issuer_id AND tracking_number = :tracking_number AND length(tracking_number) <= 128
 ORDER BY card_id LIMIT :most;
 
+-- name: cards_in_parcel
+-- The issuer's cards of which an order names a parcel.
+SELECT DISTINCT card_id FROM operation
+WHERE issuer_id = :issuer_id AND tracking_number = :tracking_number AND length(tracking_number) <= 128
+    AND COALESCE(carrier, '') = :carrier
+ORDER BY card_id LIMIT :most;
+
 -- name: card
 -- What is known of a card itself.
 SELECT card_id, state, priority, due_at, asked_no, seen_at, checked_at, asks, known_at, expected_at, answer, digest,

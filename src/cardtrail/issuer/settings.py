@@ -57,6 +57,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 thumbprints of client certificates that a trusted proxy must name, separated by commas."""
     trusted_proxies: str = ""
     """Addresses of those proxies, separated by commas."""
+    pages: bool = False
+    """Show pages of the mirror under /ui/, to whoever has an account (cardtrail issuer account)."""
+    secret_key_file: str = ""
+    """File with the key that seals what the log-in gives to browsers; made beside a mirror on SQLite where none is named."""
     hook: str = ""
     """The issuer's own code that is told of every change of the mirror, as package.module:function."""
     silence_hours: float = 0.0

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from cardtrail.core.place import ENDS, ON_HOLD
-from cardtrail.core.status import MAIN_LINE, ProductionStatus, ShipmentStatus
+from cardtrail.core.place import ENDS, ON_HOLD, OTHER
+from cardtrail.core.status import MAIN_LINE, OperationStatus, ProductionStatus, ShipmentStatus
 from cardtrail.core.track import SECOND
 from cardtrail.core.why import MEANING, Reason
 
@@ -19,6 +19,7 @@ WORDS: Final = {
     ShipmentStatus.ATTEMPT_FAIL.value: "Delivery failed", ShipmentStatus.DELIVERED.value: "Delivered",
     ShipmentStatus.AVAILABLE_FOR_PICKUP.value: "At a pickup point",
     ShipmentStatus.EXCEPTION.value: "Parcel exception", ShipmentStatus.EXPIRED.value: "Parcel expired",
+    OTHER: "Not published",
 }  # fmt: skip
 """A word for each place, for people."""
 FLOW: Final = (
@@ -29,6 +30,11 @@ FLOW: Final = (
 ASIDE: Final = tuple(place for place in WORDS if place not in FLOW)
 """Where cards are that did not go the usual way."""
 MINUTE, HOUR, DAY = 60 * SECOND, 3_600 * SECOND, 86_400 * SECOND
+_MOODS = {
+    OperationStatus.SUCCESSFUL.value: "good",
+    OperationStatus.FAILED.value: "bad",
+    OperationStatus.PENDING.value: "warn",
+}
 _SPANS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
 
 
@@ -42,6 +48,19 @@ def kind_of(place: str) -> str:
     if place in FLOW:
         return "way"
     return "end" if place in ENDS else "stop"
+
+
+def headline_of(stage: str, shipment_status: str | None, reason: str | None) -> str:
+    """Return where an order is, in words."""
+    words = word_of(stage)
+    if shipment_status and stage not in ENDS:
+        words += f", {word_of(shipment_status).lower()}"
+    return f"{words}, on hold" if (reason or "").startswith(ON_HOLD) else words
+
+
+def mood_of(status: str) -> str:
+    """Return how an operation's status is marked: `good`, `warn`, `bad`, or not."""
+    return _MOODS.get(status, "")
 
 
 def meaning_of(reason: Reason) -> str:

@@ -28,6 +28,17 @@ class AuditLine(msgspec.Struct, frozen=True):
     after: msgspec.Raw | None
 
 
+class Trail:
+    """The audit of one store, as whoever changes something for good sees it: a `Change`."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def __call__(self, actor: str, at: int, work: Callable[[Transaction], Changed[T]]) -> T:
+        """Do as `record` does."""
+        return await record(self._db, actor, at, work)
+
+
 async def record(
     db: Database, actor: str, at: int, work: Callable[[Transaction], Changed[T]],
     first: Callable[[Transaction, str], object] = lambda _tx, _audit_id: None,

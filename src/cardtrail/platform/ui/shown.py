@@ -6,10 +6,8 @@ from typing import Any
 import msgspec
 
 from cardtrail.core.order import SKEW
-from cardtrail.core.place import ENDS
-from cardtrail.core.status import OperationStatus
 from cardtrail.core.why import Account, Because
-from cardtrail.pages.words import when, word_of
+from cardtrail.pages.words import headline_of, meaning_of, mood_of, when, word_of
 from cardtrail.platform.ui.card import OrderSeen
 
 PERSONAL = frozenset({
@@ -21,7 +19,6 @@ MOODS = {
 }  # fmt: skip
 """How the state of a notification is marked."""
 _INSTANTS = frozenset({"startTime", "endTime"})
-_MOODS = {OperationStatus.SUCCESSFUL: "good", OperationStatus.FAILED: "bad", OperationStatus.PENDING: "warn"}
 
 
 def order_shown(order: OrderSeen, *, personal: bool) -> dict[str, Any]:
@@ -32,8 +29,7 @@ def order_shown(order: OrderSeen, *, personal: bool) -> dict[str, Any]:
     account = order.account
     shown = {
         "operation_id": order.operation_id, "sequence": order.sequence, "changed_at": order.changed_at,
-        "status": status.lower(), "mood": _MOODS.get(OperationStatus(status), "") if status else "",
-        "sealed": account is None, "headline": _headline(details),
+        "status": status.lower(), "mood": mood_of(status), "sealed": account is None, "headline": _headline(details),
     }  # fmt: skip
     if account is None:
         return shown
@@ -46,17 +42,14 @@ def order_shown(order: OrderSeen, *, personal: bool) -> dict[str, Any]:
 
 
 def _headline(details: Mapping[str, Any]) -> str:
-    stage, shipment = str(details.get("status", "")), (details.get("shipment") or {}).get("status")
-    reason = str(details.get("reason", ""))
-    words = word_of(stage)
-    if shipment and stage not in ENDS:
-        words += f", {word_of(str(shipment)).lower()}"
-    return f"{words}, on hold" if reason.startswith("ON_HOLD") else words
+    shipment = (details.get("shipment") or {}).get("status")
+    return headline_of(str(details.get("status", "")), shipment, details.get("reason"))
 
 
 def _because(each: Because, *, personal: bool) -> dict[str, Any]:
     value = each.value or ""
     return msgspec.structs.asdict(each) | {
+        "because": meaning_of(each.reason),
         "shown": f"{when(int(value))} UTC" if each.member in _INSTANTS else value,
         "hidden": each.member in PERSONAL and not personal,
         "clamped": each.happened_at > each.received_at + SKEW,

@@ -1,0 +1,61 @@
+"""The drift of a mirror, day by day: what it was not told and has repaired, and whether the stated bound held."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from cardtrail.db import Transaction
+from cardtrail.issuer import drift
+from cardtrail.issuer.drift import Bound, Report, Share
+from cardtrail.issuer.standing import DAY
+from cardtrail.pages.chart import Series
+
+RANGES: Final = {"7d": 7, "30d": 30, "90d": 90}
+"""Ranges of time that can be looked at, in days."""
+MAX_MISSED = 100
+"""Most repairs that are listed, the newest."""
+MAX_COUNTED = 10_000
+"""Of so many repairs, the newest, it is told for how long the mirror was wrong."""
+SECOND = 1_000_000
+
+
+class Day(msgspec.Struct, frozen=True):
+    """A day: how it was told, and its bound, None where none was stated."""
+
+    name: str
+    share: Share
+    bound: Bound | None
+
+
+def report_of(tx: Transaction, issuer_id: str, now: int, name: str) -> Report:
+    """Read the report of an issuer's mirror over one of the RANGES before `now`, µs."""
+    since = (now // DAY - RANGES[name] + 1) * DAY
+    return drift.read(tx, issuer_id, since, MAX_MISSED, MAX_COUNTED)
+
+
+def drift_shown(report: Report, name: str) -> dict[str, Any]:
+    """Return what the template shows of a report."""
+    shares = {share.name: share for share in report.by_day}
+    bounds = {bound.day: bound for bound in report.bounds}
+    first = report.since // DAY
+    names = [_date(first + number) for number in range(RANGES[name])]
+    days = [Day(each, shares.get(each, Share(each)), bounds.get(each)) for each in names]
+    stated = [bounds[each] for each in names if each in bounds]
+    return {
+        "report": report, "range": name, "ranges": list(RANGES), "days": days[::-1],
+        "labels": [each[5:] for each in names],
+        "series": [
+            Series("missed", [day.share.missed for day in days]), Series("late", [day.share.late for day in days]),
+        ],
+        "bound_series": [
+            Series("stated, s", [day.bound.stated // SECOND if day.bound else 0 for day in days]),
+            Series("worst, s", [day.bound.worst // SECOND if day.bound else 0 for day in days]),
+        ],
+        "broken": sum(not each.held for each in stated), "stated": len(stated),
+        "is_counted": report.repaired < MAX_COUNTED, "counted": MAX_COUNTED,
+    }  # fmt: skip
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * DAY / SECOND, UTC).date().isoformat()

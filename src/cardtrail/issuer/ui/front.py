@@ -1,0 +1,61 @@
+"""The pages of a mirror as a part of the issuer's service: what is below /ui, behind the door, in front of the rest."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from cardtrail.errors import StoreUnavailable
+from cardtrail.files.box import Box
+from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
+from cardtrail.issuer.mirror import AsyncMirror, wall_clock
+from cardtrail.issuer.ui.pages import Ask, Pages
+from cardtrail.pages.door.asgi import is_ui
+from cardtrail.pages.door.entrance import Entrance
+from cardtrail.pages.door.trail import Trail
+
+FORGET_SECONDS = 60.0
+"""Pause between two times at which sessions that are over are forgotten."""
+
+
+class Front:
+    """The pages of one issuer's mirror and their door; to be closed.
+
+    `limit` is that of the silence alarm, µs; `ask` asks the platform for a card. `plain` is what the door's cookies
+    need to know; of `proxies` it is believed who called them.
+    """
+
+    def __init__(  # noqa: PLR0913 -- all that the pages stand on
+        self, mirror: AsyncMirror, issuer_id: str, box: Box, *, plain: bool, limit: int = 0, ask: Ask | None = None,
+        proxies: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.entrance = Entrance(mirror.db, Trail(mirror.db), box, wall_clock, plain=plain)
+        self.pages = Pages(mirror, issuer_id, limit, ask)
+        door: Any = self.entrance.door(self.pages.router())
+        self._door: Asgi = ProxyHeadersMiddleware(door, list(proxies)) if proxies else door  # type: ignore[assignment]  # its own words for the same shapes
+
+    def before(self, app: Asgi) -> Asgi:
+        """Return the application with the pages in front of it."""
+
+        async def served(scope: Scope, receive: Receive, send: Send) -> None:
+            behind = self._door if scope["type"] == "http" and is_ui(scope["path"]) else app
+            await behind(scope, receive, send)
+
+        return served
+
+    async def run(self) -> None:
+        """Forget sessions that are over, for ever."""
+        while True:
+            with suppress(StoreUnavailable):
+                await self.entrance.sessions.run_once()
+            await asyncio.sleep(FORGET_SECONDS)
+
+    def release(self) -> None:
+        """End all pages that wait, so that the service can stop."""
+        self.pages.streams.release()
+
+    async def close(self) -> None:
+        """Let go of threads."""
+        await self.entrance.close()
