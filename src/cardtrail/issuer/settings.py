@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pages: bool = False
     """Show pages of the mirror under /ui/, to whoever has an account (cardtrail issuer account)."""
     secret_key_file: str = ""
-    """File with the key that seals what the log-in gives to browsers; made beside a mirror on SQLite where none is named."""
+    """File with the key that seals what the log-in gives to browsers; beside a mirror on SQLite one is made."""
     hook: str = ""
     """The issuer's own code that is told of every change of the mirror, as package.module:function."""
     silence_hours: float = 0.0

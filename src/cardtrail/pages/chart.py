@@ -25,10 +25,11 @@ class Node(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Counts in the order of time, under a name."""
+    """Values in the order of time, under a name; the legend says their sum, or what is `told` of them."""
 
     name: str
     values: Sequence[int]
+    told: str = ""
 
 
 def flow(nodes: Sequence[Node], title: str) -> Markup:
@@ -108,7 +109,8 @@ def lines(series: Sequence[Series], labels: Sequence[str], title: str) -> Markup
         x = left + number * 150
         parts.append(_mark(_MARKS[number % 4], x, height - 14, number))
         parts.append(
-            f'<text class="legend" x="{x + 12}" y="{height - 10}">{escape(each.name)} {sum(each.values):,}</text>'
+            f'<text class="legend" x="{x + 12}" y="{height - 10}">{escape(each.name)} '
+            f"{escape(each.told) or format(sum(each.values), ',')}</text>"
         )
     return _svg("".join(parts), width, height, title, "lines")
 

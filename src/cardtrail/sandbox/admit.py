@@ -10,7 +10,7 @@ from cardtrail.errors import Conflict
 from cardtrail.pages.door.account import ALL as EVERY_ISSUER
 from cardtrail.pages.door.account import Role
 from cardtrail.pages.door.accounts import Accounts
-from cardtrail.pages.door.password import generated, hashed
+from cardtrail.pages.door.password import hashed
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.parties import ALL, Parties, Party, PartyKind, PartyState, Rights, new_party
 from cardtrail.protocol.token import CURVE, jwk_of
@@ -36,15 +36,13 @@ async def admit(db: Database) -> tuple[Pretender, Pretender]:
     )
 
 
-async def let_in(accounts: Accounts) -> str:
-    """Give a person an account that may see and do all; return its password, another one at every start."""
-    password = generated()
+async def let_in(accounts: Accounts, password: str) -> None:
+    """Give a person an account that may see and do all."""
     secret = await asyncio.to_thread(hashed, password)
     try:
         await accounts.add(PERSON, {EVERY_ISSUER: Role.OPERATOR}, secret, ACTOR, personal=True)
     except Conflict:  # an earlier run has registered it
         await accounts.set_password(PERSON, secret, ACTOR)
-    return password
 
 
 async def _admitted(parties: Parties, party: Party) -> Pretender:

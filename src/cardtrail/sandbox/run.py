@@ -19,9 +19,13 @@ from contextlib import (
 from rich.console import Console
 
 from cardtrail.errors import CardtrailError, InputError, SettingError
+from cardtrail.files.box import box_of
+from cardtrail.issuer.ask import asking
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.ui.front import Front, nothing_else
 from cardtrail.logs import configure
+from cardtrail.pages.door.password import generated
 from cardtrail.platform.ledger import Ledger
 from cardtrail.sandbox.admit import ISSUER_ID, let_in
 from cardtrail.sandbox.bank import Bank
@@ -89,15 +93,19 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
 ) -> None:  # fmt: skip
     stop = asyncio.Event()
     _set_by_signals(stop)
-    with closing(Server()) as receiver, closing(Server()) as control, closing(Recorder(folder.path)) as recorder:
+    with (
+        closing(Server()) as receiver, closing(Server()) as control, closing(Server()) as pages,
+        closing(Recorder(folder.path)) as recorder,
+    ):  # fmt: skip
         stage = Stage(settings_of(folder, port), script, recorder)
         slots = Slots(ISSUER_ID, stage.world, script.seed, cards)
         secret = await subscribe(stage.platform.endpoints, receiver.url)
         places = Places(
             platform=stage.root, receiver=receiver.url, control=control.url,
-            control_token=secrets.token_urlsafe(24), keys=keys, password=await let_in(stage.platform.entrance.accounts),
+            mirror=pages.url, control_token=secrets.token_urlsafe(24), keys=keys, password=generated(),
             elsewhere="" if elsewhere is None else elsewhere.url,
         )  # fmt: skip
+        await let_in(stage.platform.entrance.accounts, places.password)
         async with AsyncMirror.open(folder.mirror) as mirror:
             bank = Bank(
                 receiver, mirror, secret, Ledger(stage.platform.db), endpoints=stage.platform.endpoints,
@@ -107,7 +115,7 @@ async def _run(  # noqa: PLR0913 -- all that was made before the loop
             # The bank ends last: a platform that ends meets no receiver that is gone already.
             async with bank.open(), stage.open(socket_) as cast, _beside(stage) as eye:
                 _set_by_signals(stop)  # again: uvicorn has put its own handlers over ours
-                async with _switches(bank, cast, control, places):
+                async with _switches(bank, cast, control, places), _showing(pages, folder, mirror, cast, places):
                     play = _play(folder, places, cast, bank, slots=slots, view=view, eye=eye)
                     await _until(stop, cast.serving, play)
         if elsewhere is not None:
@@ -123,6 +131,26 @@ async def _beside(stage: Stage) -> AsyncIterator[str]:
             yield server.url
         finally:
             await server.stop()
+
+
+@asynccontextmanager
+async def _showing(
+    server: Server, folder: Folder, mirror: AsyncMirror, cast: Cast, places: Places
+) -> AsyncIterator[None]:
+    """Show the pages of the bank's mirror for as long as the block lasts; people log in as at the platform's."""
+    party = cast.issuer.party
+    async with AsyncClient(places.platform + BASE_PATH, ISSUER_ID, key=party.key, kid=party.kid) as client:
+        front = Front(
+            mirror, ISSUER_ID, box_of("", folder.mirror), plain=True, ask=asking(ISSUER_ID, client, mirror)
+        )  # fmt: skip
+        await let_in(front.entrance.accounts, places.password)
+        await server.start(front.before(nothing_else))
+        try:
+            yield
+        finally:
+            front.release()
+            await server.stop()
+            await front.close()
 
 
 @asynccontextmanager

@@ -33,6 +33,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
 
     platform: str
     receiver: str
+    mirror: str = ""
+    """The pages of the bank's mirror."""
     control: str
     control_token: str
     keys: bool = False
@@ -110,6 +112,7 @@ class Tell:
             "RECEIVER_URL": self._places.receiver,
             "WEBHOOK_SECRET": self._told.secret,
             "PAGES_URL": f"{self._root}/ui/",
+            "MIRROR_PAGES_URL": f"{self._places.mirror}/ui/",
             "PAGES_NAME": PERSON,
             "PAGES_PASSWORD": self._places.password,
             "CONTROL_URL": self._places.control,
@@ -140,6 +143,7 @@ class Tell:
             "\ncardtrail sandbox: the platform, and a pretend bank, site and carrier.\n\n"
             f"  base   {self._root}{BASE_PATH}\n"
             f"  pages  {self._root}/ui/ (log in as {PERSON} with {self._places.password})\n"
+            f"  mirror {self._places.mirror}/ui/ (the bank's own pages; log in alike)\n"
             f"  docs   {self._root}/docs\n"
             f"{self._receiver()}\n"
             f"  wire   {self._page()} (what crossed it)\n"

@@ -1,5 +1,6 @@
 """The drift of a mirror, day by day: what it was not told and has repaired, and whether the stated bound held."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from cardtrail.issuer import drift
 from cardtrail.issuer.drift import Bound, Report, Share
 from cardtrail.issuer.standing import DAY
 from cardtrail.pages.chart import Series
+from cardtrail.pages.words import ago
 
 RANGES: Final = {"7d": 7, "30d": 30, "90d": 90}
 """Ranges of time that can be looked at, in days."""
@@ -43,18 +45,23 @@ def drift_shown(report: Report, name: str) -> dict[str, Any]:
     days = [Day(each, shares.get(each, Share(each)), bounds.get(each)) for each in names]
     stated = [bounds[each] for each in names if each in bounds]
     return {
-        "report": report, "range": name, "ranges": list(RANGES), "days": days[::-1],
+        "report": report, "range": name, "ranges": list(RANGES), "days": [day for day in reversed(days) if day.share.told or day.bound],
         "labels": [each[5:] for each in names],
         "series": [
             Series("missed", [day.share.missed for day in days]), Series("late", [day.share.late for day in days]),
         ],
         "bound_series": [
-            Series("stated, s", [day.bound.stated // SECOND if day.bound else 0 for day in days]),
-            Series("worst, s", [day.bound.worst // SECOND if day.bound else 0 for day in days]),
+            _seconds("stated", [day.bound.stated if day.bound else 0 for day in days]),
+            _seconds("worst", [day.bound.worst if day.bound else 0 for day in days]),
         ],
         "broken": sum(not each.held for each in stated), "stated": len(stated),
         "is_counted": report.repaired < MAX_COUNTED, "counted": MAX_COUNTED,
     }  # fmt: skip
+
+
+def _seconds(name: str, spans: Sequence[int]) -> Series:
+    """Return spans of µs as seconds, with the longest in words."""
+    return Series(name, [span // SECOND for span in spans], f"at most {ago(max(spans, default=0))}")
 
 
 def _date(day: int) -> str:

@@ -12,10 +12,12 @@ from cardtrail.files.box import Box
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
 from cardtrail.issuer.mirror import AsyncMirror, wall_clock
 from cardtrail.issuer.ui.pages import Ask, Pages
-from cardtrail.pages.door.asgi import is_ui
+from cardtrail.pages.door.asgi import HOME, is_ui
 from cardtrail.pages.door.entrance import Entrance
 from cardtrail.pages.door.trail import Trail
 
+REALM = "mirror"
+"""What tells the cookies of a mirror's pages from those of a platform's on the same host."""
 FORGET_SECONDS = 60.0
 """Pause between two times at which sessions that are over are forgotten."""
 
@@ -31,7 +33,7 @@ class Front:
         self, mirror: AsyncMirror, issuer_id: str, box: Box, *, plain: bool, limit: int = 0, ask: Ask | None = None,
         proxies: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self.entrance = Entrance(mirror.db, Trail(mirror.db), box, wall_clock, plain=plain)
+        self.entrance = Entrance(mirror.db, Trail(mirror.db), box, wall_clock, plain=plain, realm=REALM)
         self.pages = Pages(mirror, issuer_id, limit, ask)
         door: Any = self.entrance.door(self.pages.router())
         self._door: Asgi = ProxyHeadersMiddleware(door, list(proxies)) if proxies else door  # type: ignore[assignment]  # its own words for the same shapes
@@ -59,3 +61,11 @@ class Front:
     async def close(self) -> None:
         """Let go of threads."""
         await self.entrance.close()
+
+
+async def nothing_else(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Send who asks for anything but a page to the pages: an application for where there are only pages."""
+    if scope["type"] == "http":
+        headers = [(b"location", HOME.encode()), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})

@@ -70,7 +70,7 @@ def _instant(at: int | None) -> str:
 
 def _because(known: Known, member: str, value: str, *, personal: bool) -> dict[str, Any]:
     step = _reached(known, value) if member in {"details.status", "details.shipment.status"} else None
-    rule = f"the newest picture says so: {known.why}" if step is None else _HEARD[step.told]
+    rule = "the newest picture says so" if step is None else _HEARD[step.told]
     return {
         "member": member, "shown": value, "hidden": member in PERSONAL and not personal, "because": rule,
         "source": known.source if step is None else step.told.value, "event_id": "", "clamped": False,
@@ -86,8 +86,7 @@ def _reached(known: Known, word: str) -> Step | None:
 def _step(step: Step) -> dict[str, Any]:
     late = f", notified late, {when(step.notified_at)}" if step.notified_at is not None else ""
     return {
-        "text": word_of(step.word), "at": step.happened_at if step.happened_at is not None else step.learned_at,
-        "kind": step.told.value, "source": f"learned {when(step.learned_at)}{late}", "event_id": "",
+        "text": word_of(step.word), "at": step.happened_at, "kind": step.told.value, "source": f"learned {when(step.learned_at)}{late}", "event_id": "",
     }  # fmt: skip
 
 

@@ -18,10 +18,15 @@ _BY_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-for
 
 
 class Cookies:
-    """Reads and writes them; `plain`: the service listens on a loopback address, without TLS and without a proxy."""
+    """Reads and writes them; `plain`: the service listens on a loopback address, without TLS and without a proxy.
 
-    def __init__(self, *, plain: bool) -> None:
+    `realm` is a part of their names, since a browser sends them to every port of a host: two services on one host
+    would take each other's.
+    """
+
+    def __init__(self, *, plain: bool, realm: str = "") -> None:
         self._plain = plain
+        self._realm = f"-{realm}" if realm else ""
 
     def read(self, request: Request, name: str) -> str:
         """Return a cookie's value, empty where there is none."""
@@ -39,7 +44,7 @@ class Cookies:
         self.write(request, response, name, "", 0)
 
     def _name(self, request: Request, name: str) -> str:
-        return name if self._is_plain(request) else _PROTECTED + name
+        return ("" if self._is_plain(request) else _PROTECTED) + name + self._realm
 
     def _is_plain(self, request: Request) -> bool:
         if not self._plain or request.scope.get("scheme") == "https":

@@ -15,15 +15,17 @@ from cardtrail.pages.door.sessions import Sessions
 
 
 class Entrance:
-    """The parts of the door of one service. `clock` gives µs of real time; `plain` as for `Cookies`."""
+    """The parts of the door of one service. `clock` gives µs of real time; `plain` and `realm` as for `Cookies`."""
 
-    def __init__(self, db: Database, change: Change, box: Sealer, clock: Callable[[], int], *, plain: bool) -> None:
+    def __init__(  # noqa: PLR0913 -- the parts of the door, put together in one place
+        self, db: Database, change: Change, box: Sealer, clock: Callable[[], int], *, plain: bool, realm: str = ""
+    ) -> None:  # fmt: skip
         self.change = change
         self.clock = clock
         self.accounts = Accounts(db, change, clock)
         self.sessions = Sessions(db, clock)
         self._passwords = Passwords()
-        self._cookies = Cookies(plain=plain)
+        self._cookies = Cookies(plain=plain, realm=realm)
         self._log_in = LogIn(db, self.sessions, self._passwords, self._cookies, Seals(box, clock))
 
     def door(self, pages: Asgi) -> Door:
