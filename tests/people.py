@@ -10,6 +10,10 @@ from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
+from cardtrail.files.box import Box, box_of
+from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.ui.front import Front, nothing_else
+from cardtrail.issuer.ui.pages import Ask
 from cardtrail.pages.door.account import ALL, Role, Roles
 from cardtrail.pages.door.password import hashed
 from cardtrail.platform.app import Platform, build
@@ -75,13 +79,18 @@ def csrf_in(answer: Answer) -> str:
     return found[1].decode()
 
 
-@asynccontextmanager
-async def house(url: str, folder: Path, **settings: str) -> AsyncIterator[tuple[Platform, int]]:
-    """Serve a platform with the accounts of EVERYONE; yield it and its port."""
+def key_in(folder: Path) -> Path:
+    """Return a file of this folder with a key that seals."""
     key = folder / "secret.key"
     key.write_bytes(b64encode(bytes(range(32))))
     key.chmod(0o600)
-    platform = Platform(replace(Settings(database=url, secret_key_file=str(key)), **settings))
+    return key
+
+
+@asynccontextmanager
+async def house(url: str, folder: Path, **settings: str) -> AsyncIterator[tuple[Platform, int]]:
+    """Serve a platform with the accounts of EVERYONE; yield it and its port."""
+    platform = Platform(replace(Settings(database=url, secret_key_file=str(key_in(folder))), **settings))
     try:
         for name, (roles, personal) in EVERYONE.items():
             await platform.entrance.accounts.add(name, roles, HASHED, "operator:test", personal=personal)
@@ -91,3 +100,22 @@ async def house(url: str, folder: Path, **settings: str) -> AsyncIterator[tuple[
         await platform.entrance.close()
         await platform.egress.close()
         platform.db.close()
+
+
+@asynccontextmanager
+async def mirror_house(url: str, folder: Path, ask: Ask | None = None) -> AsyncIterator[tuple[AsyncMirror, int]]:
+    """Serve the pages of a mirror with the accounts of EVERYONE; yield the mirror and its port."""
+    async with AsyncMirror.open(url) as mirror:
+        front = Front(mirror, ISSUER, box_in(folder), plain=True, ask=ask)
+        for name, (roles, personal) in EVERYONE.items():
+            await front.entrance.accounts.add(name, roles, HASHED, "operator:test", personal=personal)
+        try:
+            async with hosting(front.before(nothing_else)) as port:
+                yield mirror, port
+        finally:
+            await front.close()
+
+
+def box_in(folder: Path) -> Box:
+    """Return a box whose key is in a file of this folder."""
+    return box_of(str(key_in(folder)), "")

@@ -2,13 +2,16 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
+from cardtrail.core.place import PLACES, name_of
 from cardtrail.db import Row, migrate, open_database
 from cardtrail.errors import InputError, StoreUnavailable
 from cardtrail.issuer import take
@@ -18,7 +21,7 @@ from cardtrail.issuer.hooks import Hook, exported
 from cardtrail.issuer.learn import learn, prune
 from cardtrail.issuer.lease import LeaseLost, LeaseTaken, acquire, held, renew
 from cardtrail.issuer.mirror import AsyncMirror, Change, Mirror
-from cardtrail.issuer.standing import Applied, Doubtful, Duplicate, Observed, Outcome, Regressed, Stale
+from cardtrail.issuer.standing import FOLDED, Applied, Doubtful, Duplicate, Observed, Outcome, Regressed, Stale
 from cardtrail.issuer.store import migrations, open_store, queries
 from cardtrail.issuer.take import Asked, Batch, Sighting
 from cardtrail.protocol.reading import Operation, operation_of
@@ -319,6 +322,63 @@ def test_a_message_leaves_when_it_came_and_its_mark_and_a_heartbeat_keeps_the_ma
     assert bank.rows("SELECT hour, messages FROM heard ORDER BY hour") == [
         (START // HOUR, 1), (START // HOUR + 1, 1),
     ]  # fmt: skip
+
+
+# ── the counts ──
+
+STATES: list[tuple[str, str | None, dict[str, Any]]] = [
+    ("CARD_PROD_REQUESTED", None, {}), ("CARD_PROD_READY", None, {}), ("CARD_PROD_EXCEPTION", None, {}),
+    ("CARD_RETURNED", None, {}),
+    *(("CARD_SHIPPED", status, {}) for status in (None, "InTransit", "Delivered", "Teleported")),
+    ("ENGRAVED", None, {}), ("CARD_PROD_READY", None, {"details": {"reason": "ON_HOLD: no chips"}}),
+    ("CARD_PROD_READY", None, {"operation": "ACTIVATE"}), ("CARD_PROD_DONE", "InTransit", {}),
+]  # fmt: skip
+"""Orders of which each has a place of its own, or none."""
+
+
+def counted(bank: Bank) -> Counter[str]:
+    """Return how many orders are at each place, counted one by one."""
+    rows = bank.rows("SELECT operation, stage, shipment_status, held FROM operation")
+    folded = [row[1:] for row in rows if row[0] in FOLDED]
+    names = [name_of(stage, shipment, is_held=bool(held)) for stage, shipment, held in folded]
+    return Counter(name if name in PLACES else "OTHER" for name in names)
+
+
+def standing(bank: Bank) -> dict[str, int]:
+    return {place: count for place, count in bank.rows("SELECT place, count FROM standing") if count}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_counts_are_those_of_the_orders_whatever_comes(bank: Bank, seed: int) -> None:
+    """Law: after each transaction each place has as many orders as are there."""
+    chance = Random(seed)
+    for _ in range(30):
+        told = [
+            order(stage, shipment, card_id=f"card-{chance.randrange(6)}", **members)
+            for stage, shipment, members in chance.choices(STATES, k=chance.randrange(1, 5))
+        ]
+        if chance.random() < 0.3:
+            bank.answer(told[0])
+        else:
+            bank.hear(*told)
+        assert standing(bank) == counted(bank)
+
+
+def test_the_first_release_is_counted_when_it_is_migrated(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    bank = Bank(url)
+    bank.hear(*(order(stage, shipment, card_id=f"card-{number}", **members)
+                for number, (stage, shipment, members) in enumerate(STATES * 2)))  # fmt: skip
+    bank.mirror.close()
+    execute(url, "DELETE FROM standing")
+    backfill = migrations()[4].partition("INSERT INTO standing")
+    execute(url, "INSERT INTO standing" + backfill[2].partition(";")[0])
+    bank = Bank(url)
+    try:
+        assert standing(bank) == counted(bank)
+        assert len(standing(bank)) > 8
+    finally:
+        bank.mirror.close()
 
 
 # ── the schema ──

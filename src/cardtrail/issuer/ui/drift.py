@@ -45,7 +45,8 @@ def drift_shown(report: Report, name: str) -> dict[str, Any]:
     days = [Day(each, shares.get(each, Share(each)), bounds.get(each)) for each in names]
     stated = [bounds[each] for each in names if each in bounds]
     return {
-        "report": report, "range": name, "ranges": list(RANGES), "days": [day for day in reversed(days) if day.share.told or day.bound],
+        "report": report, "range": name, "ranges": list(RANGES),
+        "days": [day for day in reversed(days) if day.share.told or day.bound],
         "labels": [each[5:] for each in names],
         "series": [
             Series("missed", [day.share.missed for day in days]), Series("late", [day.share.late for day in days]),

@@ -67,7 +67,7 @@ class Pages:
             Route("/ui/", self.home),
             Route("/ui/audit", TrailPage(self._mirror.db, self._frame).show),
             Route(of + "/", self.overview),
-            Route(of + "/live", self.streams.answer),
+            Route(of + "/live", self.live),
             Route(of + "/cards", self.search),
             Route(of + "/cards/{card_id}", self.card, methods=["GET"]),
             Route(of + "/cards/{card_id}", self.ask, methods=["POST"]),
@@ -106,6 +106,11 @@ class Pages:
         shown = flow_shown(seen.here, seen.columns, labels, uncounted=UNCOUNTED)
         values = {"seen": seen, "troubles": seen.health.troubles(now), "range": name, "ranges": list(RANGES)}
         return self._frame.shown(request, "mirror_overview.html", "", **values, **shown)
+
+    async def live(self, request: Request) -> Response:
+        """Say when the issuer's cards have moved, for as long as the page is open."""
+        self._issuer_of(request)
+        return await self.streams.answer(request)
 
     async def search(self, request: Request) -> Response:
         """Show what cards a text names; go on to the card where it is one."""

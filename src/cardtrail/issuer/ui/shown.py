@@ -86,7 +86,8 @@ def _reached(known: Known, word: str) -> Step | None:
 def _step(step: Step) -> dict[str, Any]:
     late = f", notified late, {when(step.notified_at)}" if step.notified_at is not None else ""
     return {
-        "text": word_of(step.word), "at": step.happened_at, "kind": step.told.value, "source": f"learned {when(step.learned_at)}{late}", "event_id": "",
+        "text": word_of(step.word), "at": step.happened_at, "kind": step.told.value,
+        "source": f"learned {when(step.learned_at)}{late}", "event_id": "",
     }  # fmt: skip
 
 
