@@ -1,11 +1,11 @@
 """What tests in a browser share: who may log in, and how."""
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from cardtrail.pages.door.account import ALL, Role, Roles
 from cardtrail.sandbox.hired import Hired
@@ -29,12 +29,29 @@ class Site:
         self.database = database
 
 
-def log_in(page: Page, site: Site, name: str, password: str = PASSWORD) -> None:
-    """Fill in the log-in and send it."""
-    page.goto(f"{site.root}/ui/login")
+def log_in(page: Page, root: str, name: str, password: str = PASSWORD) -> None:
+    """Fill in the log-in of the pages below `root` and send it."""
+    page.goto(f"{root}/ui/login")
     page.fill("#name", name)
     page.fill("#password", password)
     page.get_by_role("button", name="Log in").click()
+
+
+@contextmanager
+def visiting(
+    browser: Browser, root: str, name: str = "operator", *, width: int = 1600, theme: str = "light"
+) -> Iterator[Page]:
+    """Log an account in and give its page; what the browser complains of fails the test."""
+    size: ViewportSize = {"width": width, "height": 900}
+    context = browser.new_context(viewport=size, color_scheme=theme)  # type: ignore[arg-type]  # one of its words
+    context.set_default_timeout(15_000)
+    page, complaints = context.new_page(), list[str]()
+    page.on("console", lambda told: complaints.append(told.text) if told.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    log_in(page, root, name)
+    yield page
+    context.close()
+    assert [each for each in complaints if "favicon" not in each] == []
 
 
 def screenshots() -> Path:

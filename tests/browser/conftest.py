@@ -7,10 +7,10 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from cardtrail.db import Database
 from cardtrail.pages.door.accounts import Accounts
@@ -19,7 +19,7 @@ from cardtrail.platform.audit import Recorded
 from cardtrail.platform.store import open_store
 from cardtrail.sandbox.hired import hired
 from cardtrail.sandbox.world.book import shipped_book
-from tests.looking import EVERYONE, PASSWORD, Site, Visit, log_in
+from tests.looking import EVERYONE, PASSWORD, Site, Visit, visiting
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +70,4 @@ def browser() -> Iterator[Browser]:
 def visit(browser: Browser, site: Site) -> Visit:
     """A function that logs an account in and gives its page; what the browser complains of fails the test."""
 
-    @contextmanager
-    def visiting(name: str = "operator", *, width: int = 1600, theme: str = "light") -> Iterator[Page]:
-        size: ViewportSize = {"width": width, "height": 900}
-        context = browser.new_context(viewport=size, color_scheme=theme)  # type: ignore[arg-type]  # one of its words
-        context.set_default_timeout(15_000)
-        page, complaints = context.new_page(), list[str]()
-        page.on("console", lambda told: complaints.append(told.text) if told.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        log_in(page, site, name)
-        yield page
-        context.close()
-        assert [each for each in complaints if "favicon" not in each] == []
-
-    return visiting
+    return partial(visiting, browser, site.root)

@@ -64,7 +64,7 @@ def test_the_log_in_can_be_read_by_everyone(site: Site, visit: Visit) -> None:
 
 def test_a_wrong_password_lets_nobody_in(site: Site, browser: Any) -> None:
     page = browser.new_page()
-    log_in(page, site, "operator", "wrong password")
+    log_in(page, site.root, "operator", "wrong password")
     expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
     page.close()
 

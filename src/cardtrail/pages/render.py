@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cardtrail.pages import chart
-from cardtrail.pages.words import ago, days, number, when, word_of
+from cardtrail.pages.words import ago, days, lasting, number, when, word_of
 
 STATIC = {
     "style.css": "text/css; charset=utf-8", "htmx.min.js": "text/javascript; charset=utf-8",
@@ -38,7 +38,7 @@ class Renderer:
         )  # fmt: skip
         self._env.globals |= {"chart": chart}
         self._env.filters |= {
-            "when": when, "ago": ago, "days": days, "number": number, "word": word_of,
+            "when": when, "ago": ago, "days": days, "lasting": lasting, "number": number, "word": word_of,
         }  # fmt: skip
 
     def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:

@@ -86,6 +86,11 @@ def ago(span: float | None) -> str:
     return "now"
 
 
+def lasting(span: float | None) -> str:
+    """Return how long something lasted (µs) in its largest unit; less than a second is said to be that."""
+    return "under a second" if span is not None and span < SECOND else ago(span)
+
+
 def days(quarters: int | None) -> str:
     """Return quarters of a business day as days, such as `2.5`."""
     return "–" if quarters is None else f"{quarters / 4:g}"

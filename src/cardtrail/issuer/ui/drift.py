@@ -11,7 +11,7 @@ from cardtrail.issuer import drift
 from cardtrail.issuer.drift import Bound, Report, Share
 from cardtrail.issuer.standing import DAY
 from cardtrail.pages.chart import Series
-from cardtrail.pages.words import ago
+from cardtrail.pages.words import HOUR, MINUTE, lasting
 
 RANGES: Final = {"7d": 7, "30d": 30, "90d": 90}
 """Ranges of time that can be looked at, in days."""
@@ -20,6 +20,9 @@ MAX_MISSED = 100
 MAX_COUNTED = 10_000
 """Of so many repairs, the newest, it is told for how long the mirror was wrong."""
 SECOND = 1_000_000
+_UNITS: Final = ((HOUR, "hours"), (MINUTE, "minutes"), (SECOND, "seconds"))
+_FEW = 10
+"""So many of a unit are drawn in it."""
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -44,6 +47,7 @@ def drift_shown(report: Report, name: str) -> dict[str, Any]:
     names = [_date(first + number) for number in range(RANGES[name])]
     days = [Day(each, shares.get(each, Share(each)), bounds.get(each)) for each in names]
     stated = [bounds[each] for each in names if each in bounds]
+    unit, unit_name = _unit(max((max(each.stated, each.worst) for each in stated), default=0))
     return {
         "report": report, "range": name, "ranges": list(RANGES),
         "days": [day for day in reversed(days) if day.share.told or day.bound],
@@ -52,17 +56,22 @@ def drift_shown(report: Report, name: str) -> dict[str, Any]:
             Series("missed", [day.share.missed for day in days]), Series("late", [day.share.late for day in days]),
         ],
         "bound_series": [
-            _seconds("stated", [day.bound.stated if day.bound else 0 for day in days]),
-            _seconds("worst", [day.bound.worst if day.bound else 0 for day in days]),
+            _spans("stated", [day.bound.stated if day.bound else 0 for day in days], unit),
+            _spans("worst", [day.bound.worst if day.bound else 0 for day in days], unit),
         ],
-        "broken": sum(not each.held for each in stated), "stated": len(stated),
+        "unit": unit_name, "broken": sum(not each.held for each in stated), "stated": len(stated),
         "is_counted": report.repaired < MAX_COUNTED, "counted": MAX_COUNTED,
     }  # fmt: skip
 
 
-def _seconds(name: str, spans: Sequence[int]) -> Series:
-    """Return spans of µs as seconds, with the longest in words."""
-    return Series(name, [span // SECOND for span in spans], f"at most {ago(max(spans, default=0))}")
+def _spans(name: str, spans: Sequence[int], unit: int) -> Series:
+    """Return spans of µs in a unit, with the longest in words."""
+    return Series(name, [round(span / unit) for span in spans], f"at most {lasting(max(spans, default=0))}")
+
+
+def _unit(longest: int) -> tuple[int, str]:
+    """Return the unit in which a span of µs is drawn, and its name."""
+    return next((unit for unit in _UNITS if longest >= _FEW * unit[0]), _UNITS[-1])
 
 
 def _date(day: int) -> str:
