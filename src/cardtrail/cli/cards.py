@@ -1,5 +1,6 @@
 """`cardtrail cards`: the issuer's cards in the mirror: which to expect, where one is, what has changed."""
 
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any
@@ -10,9 +11,11 @@ from rich.console import Console
 
 from cardtrail.cli.kit import MIRROR, Flag, check_issuer, mirrored
 from cardtrail.cli.options import signature_of
-from cardtrail.cli.show import plain, print_all, print_json, table_of, when
+from cardtrail.cli.show import grid_of, plain, print_all, print_json, table_of, when
+from cardtrail.cli.where import ACTOR, operator
 from cardtrail.errors import InputError
 from cardtrail.issuer.expect import cards_of, expect
+from cardtrail.issuer.forget import forget
 from cardtrail.issuer.hooks import exported
 from cardtrail.issuer.mirror import AsyncMirror, Held, wall_clock
 from cardtrail.issuer.settings import described, settings_of
@@ -83,6 +86,31 @@ def changes(*, after: int = 0, **given: Any) -> None:
     mirrored(settings, work)
 
 
+@cards_app.command(name="forget")
+def forget_(card_id: str, /, *, travelling: Flag = False, json: Flag = False, **given: Any) -> None:
+    """Erase tracking numbers, links, places and carriers' words from all that the mirror keeps of a card.
+
+    It must be settled; where it is, and was, stays. Let the platform forget it first, or the next answer that differs
+    brings back what was erased. Backups still hold it, what hooks were told of it is theirs, and PostgreSQL holds it
+    until it has vacuumed.
+
+    Parameters
+    ----------
+    card_id
+        The card.
+    travelling
+        Also where more may be told of the card.
+    json
+        Print JSON instead of text.
+    """
+    settings = settings_of(given)
+    actor = os.environ.get(ACTOR) or operator()
+    done = mirrored(
+        settings, lambda mirror: forget(mirror, settings.issuer_id, card_id, actor, travelling=travelling)
+    )._asdict()
+    print_json(done) if json else print_all(grid_of(done))
+
+
 def _opened(file: str) -> AbstractContextManager[IO[str]]:
     """Open a file of cards, with a progress bar on a terminal. Raises InputError."""
     if file == "-":
@@ -121,5 +149,5 @@ def _print(held: Held) -> None:
     print_all(table)
 
 
-for _command in (import_, show, changes):
+for _command in (import_, show, changes, forget_):
     vars(_command)["__signature__"] = signature_of(described(), MIRROR, _command)  # read by inspect.signature

@@ -11,12 +11,10 @@ from cardtrail import settings
 from cardtrail.cli.kit import Flag
 from cardtrail.cli.options import signature_of
 from cardtrail.cli.show import print_all, print_json, table_of
+from cardtrail.cli.where import ACTOR
 from cardtrail.issuer import settings as kit
 from cardtrail.platform import settings as platform
 from cardtrail.settings import Effective, Unknown
-
-ACTOR = "CARDTRAIL_ACTOR"
-"""A variable of the operator's commands that is no setting of the service."""
 
 
 def config(*, strict: Flag = False, json: Flag = False, **given: Any) -> None:

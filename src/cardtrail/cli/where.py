@@ -18,9 +18,12 @@ from cardtrail.platform.settings import Settings
 from cardtrail.platform.store import open_store
 
 T = TypeVar("T")
+ACTOR = "CARDTRAIL_ACTOR"
+"""The variable that says who calls, for the audit."""
 
 
-def _operator() -> str:
+def operator() -> str:
+    """Return who calls, for the audit."""
     try:
         return f"operator:{getpass.getuser()}"
     except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
@@ -34,7 +37,7 @@ class Where:
 
     database: Annotated[str, Parameter(env_var="CARDTRAIL_DATABASE")] = Settings().database
     """Where the truth is kept: sqlite:///path, or postgresql://user@host/name."""
-    actor: Annotated[str, Parameter(env_var="CARDTRAIL_ACTOR")] = field(default_factory=_operator)
+    actor: Annotated[str, Parameter(env_var=ACTOR)] = field(default_factory=operator)
     """Who does it, for the audit."""
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False
     """Print JSON instead of a table."""

@@ -253,6 +253,36 @@ WHERE o.issuer_id = :issuer_id AND o.doubtful = 1 AND o.card_id > :after_card
     AND (o.number >= c.asked_no OR c.answer = 'failed')
 ORDER BY o.card_id LIMIT :most;
 
+-- ── forgetting ──
+
+-- name: forget_operations
+-- Keep pictures without what was erased; which parcel it was is not known any more.
+UPDATE operation AS o SET picture = v.picture, tracking_number = NULL
+FROM rows(issuer_id text, card_id text, operation_id text, picture bytea) AS v
+WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
+
+-- name: changes_of_card
+-- A card's changes in a range of numbers.
+SELECT number, picture FROM change
+WHERE issuer_id = :issuer_id AND number > :after AND number <= :until AND card_id = :card_id ORDER BY number;
+
+-- name: forget_changes
+-- Keep the pictures of changes without what was erased.
+UPDATE change AS c SET picture = v.picture
+FROM rows(issuer_id text, number bigint, picture bytea) AS v
+WHERE c.issuer_id = v.issuer_id AND c.number = v.number;
+
+-- name: samples_after
+-- The samples of what was not understood, a page at a time.
+SELECT kind, name, sample FROM sighting
+WHERE issuer_id = :issuer_id AND (kind > :kind OR (kind = :kind AND name > :name)) ORDER BY kind, name LIMIT :most;
+
+-- name: forget_samples
+-- Keep what was not understood without its sample.
+UPDATE sighting AS s SET sample = v.sample
+FROM rows(issuer_id text, kind text, name text, sample bytea) AS v
+WHERE s.issuer_id = v.issuer_id AND s.kind = v.kind AND s.name = v.name;
+
 -- ── passes ──
 
 -- name: open_pass

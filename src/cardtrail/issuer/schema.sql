@@ -83,7 +83,8 @@ CREATE TABLE operation (
 CREATE INDEX operation_doubtful ON operation (issuer_id, card_id) WHERE doubtful = 1;
 -- What is longer than can be searched for is not indexed: a row of an index has little room.
 CREATE INDEX operation_request ON operation (issuer_id, request_id, card_id) WHERE length(request_id) <= 128;
-CREATE INDEX operation_parcel ON operation (issuer_id, tracking_number, card_id) WHERE length(tracking_number) <= 128;
+CREATE INDEX operation_parcel ON operation (issuer_id, tracking_number, card_id, carrier)
+    WHERE length(tracking_number) <= 128;
 
 -- How many orders are at each place (issuer/counts.py).
 CREATE TABLE standing (

@@ -2,7 +2,8 @@
 
 ALTER TABLE operation ADD COLUMN request_id TEXT;
 CREATE INDEX operation_request ON operation (issuer_id, request_id, card_id) WHERE length(request_id) <= 128;
-CREATE INDEX operation_parcel ON operation (issuer_id, tracking_number, card_id) WHERE length(tracking_number) <= 128;
+CREATE INDEX operation_parcel ON operation (issuer_id, tracking_number, card_id, carrier)
+    WHERE length(tracking_number) <= 128;
 
 -- How many orders are at each place (issuer/counts.py).
 CREATE TABLE standing (
