@@ -20,7 +20,7 @@ class Hooked(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True, rename="camel"):
-    """How a mirror is. Times are µs, counts of orders go no further than COUNTED and one.
+    """How a mirror is. Times are µs, counts of orders and looks go no further than COUNTED and one.
 
     `pulled_at`: when the feed was read to its end; `passed_at`: when a pass came to its end; `pass_open`: one has not.
     `checked_at`: when the open card was told of or asked for of which that is longest ago. `bound` and `worst`: how
@@ -66,7 +66,7 @@ def read(tx: Transaction, issuer_id: str, now: int, limit: int = 0) -> Health:
         silence=silence_of(hours, row[4] if row else None, now, limit),
         pulled_at=row[2] if row else None,
         doubtful=_number(tx, "count_doubtful", issuer_id=issuer_id),
-        looks=_number(tx, "count_looks", issuer_id=issuer_id, now=now),
+        looks=_number(tx, "count_looks", issuer_id=issuer_id, now=now, most=COUNTED + 1),
         answers={answer: count for answer, count in tx.all("count_answers", issuer_id=issuer_id) if answer},
         pass_open=any(tx.one("open_pass", issuer_id=issuer_id, kind=kind) for kind in KINDS),
         hooks=_hooks(tx, issuer_id),

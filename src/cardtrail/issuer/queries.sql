@@ -400,7 +400,9 @@ SELECT min(seen_at) FROM card WHERE issuer_id = :issuer_id AND state IN ('expect
 
 -- name: count_doubtful
 -- How many open cards are doubtful.
-SELECT count(*) FROM card WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 1;
+SELECT count(*) FROM card
+    INDEXED BY card_due -- sqlite
+WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 1;
 
 -- name: count_doubtful_orders
 -- How many orders are doubtful, counted no further than the limit.
@@ -419,9 +421,12 @@ SELECT stated, worst FROM bound WHERE issuer_id = :issuer_id ORDER BY day DESC L
 SELECT max(ended_at) FROM pass WHERE issuer_id = :issuer_id;
 
 -- name: count_looks
--- How many cards wait for their last look, which is due.
-SELECT count(*) FROM card
-WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 5 AND due_at <= :now;
+-- How many cards wait for their last look, which is due, counted no further than the limit.
+SELECT count(*) FROM (
+    SELECT 1 FROM card
+        INDEXED BY card_due -- sqlite
+    WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND priority = 5 AND due_at <= :now LIMIT :most
+) AS o;
 
 -- name: count_sightings
 -- How many sightings an issuer has.

@@ -28,7 +28,7 @@ KIT: tuple[Meter, ...] = (
     gauge("cardtrail_kit_silent", "1", "1 while nothing was heard for longer than usual."),
     gauge("cardtrail_kit_doubtful_cards", "cards", "Open cards of which the mirror is not sure."),
     gauge("cardtrail_kit_doubtful_orders", "orders", f"Orders of which the mirror is not sure. {_MORE}"),
-    gauge("cardtrail_kit_last_looks_waiting", "cards", "Ended cards whose last look is due and waits."),
+    gauge("cardtrail_kit_last_looks_waiting", "cards", f"Ended cards whose last look is due and waits. {_MORE}"),
     gauge("cardtrail_kit_unanswered_cards", "cards", "Open cards that were not answered when asked for last."),
     gauge("cardtrail_kit_unknown_cards", "cards", "Open cards that the platform did not know when asked for last."),
     gauge(

@@ -17,7 +17,7 @@ RANGES: Final = {"7d": 7, "30d": 30, "90d": 90}
 """Ranges of time that can be looked at, in days."""
 MAX_MISSED = 100
 """Most repairs that are listed, the newest."""
-MAX_COUNTED = 10_000
+MAX_COUNTED = 5_000
 """Of so many repairs, the newest, it is told for how long the mirror was wrong."""
 SECOND = 1_000_000
 _UNITS: Final = ((HOUR, "hours"), (MINUTE, "minutes"), (SECOND, "seconds"))
