@@ -1,6 +1,7 @@
 """People at the pages, without a browser: they keep cookies, send forms, and can send them wrongly."""
 
 import re
+import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -76,7 +77,9 @@ def csrf_in(answer: Answer) -> str:
 
 
 @asynccontextmanager
-async def house(url: str, folder: Path, **settings: str) -> AsyncIterator[tuple[Platform, int]]:
+async def house(
+    url: str, folder: Path, listening: socket.socket | None = None, **settings: str
+) -> AsyncIterator[tuple[Platform, int]]:
     """Serve a platform with the accounts of EVERYONE; yield it and its port."""
     key = folder / "secret.key"
     key.write_bytes(b64encode(bytes(range(32))))
@@ -85,7 +88,7 @@ async def house(url: str, folder: Path, **settings: str) -> AsyncIterator[tuple[
     try:
         for name, (roles, personal) in EVERYONE.items():
             await platform.entrance.accounts.add(name, roles, HASHED, "operator:test", personal=personal)
-        async with hosting(build(platform)) as port:
+        async with hosting(build(platform), listening) as port:
             yield platform, port
     finally:
         await platform.entrance.close()

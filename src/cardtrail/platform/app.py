@@ -34,6 +34,7 @@ from cardtrail.platform.health import Clocks, Health
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.ledger import Ledger
 from cardtrail.platform.metrics import Metrics
+from cardtrail.platform.oidc import provider_of
 from cardtrail.platform.orders import Orders
 from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.placing import Placing
@@ -101,7 +102,10 @@ class Platform:
         self.sightings = Sightings(self.db)
         self.ingest.on_read = self.sightings.note
         self.health = Health(self.db, self.metrics, Clocks(wall_clock, clock, time.monotonic), self.prune.keeps)
-        self.entrance = Entrance(self.db, Recorded(self.db), box, wall_clock, plain=is_plain(settings))
+        self.entrance = Entrance(
+            self.db, Recorded(self.db), box, wall_clock, plain=is_plain(settings),
+            provider=provider_of(settings, wall_clock),
+        )  # fmt: skip
         self.pages = Pages(self)
         self._show()
         self._is_alone = alone
