@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it tells no types
 from playwright.sync_api import Page
 
 from cardtrail.pages.door.account import ALL, Role, Roles
@@ -35,6 +37,15 @@ def log_in(page: Page, site: Site, name: str, password: str = PASSWORD) -> None:
     page.fill("#name", name)
     page.fill("#password", password)
     page.get_by_role("button", name="Log in").click()
+
+
+def serious(page: Page) -> list[str]:
+    """Return what axe-core finds that keeps people from reading or using a page."""
+    found: dict[str, Any] = Axe().run(page).response
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:200]}"
+        for each in found["violations"] if each["impact"] in {"serious", "critical"}
+    ]  # fmt: skip
 
 
 def screenshots() -> Path:
