@@ -4,8 +4,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVar
 
 from tests.receiver import Receiver
 from tests.serving import PATIENCE
@@ -29,6 +30,31 @@ def receiving() -> Iterator[Receiver]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)
         loop.close()
+
+
+@contextmanager
+def beside(context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Hold an asynchronous context on a thread of its own until the block ends; yield what it gives."""
+    begun: Future[tuple[T, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def hold() -> None:
+        end = asyncio.Event()
+        async with context as given:
+            begun.set_result((given, asyncio.get_running_loop(), end))
+            await end.wait()
+
+    with ThreadPoolExecutor(1) as aside:
+        holding = aside.submit(asyncio.run, hold())
+        either: list[Future[Any]] = [begun, holding]
+        wait(either, PATIENCE, FIRST_COMPLETED)
+        if not begun.done():
+            holding.result(0)  # raises what was in its way
+        given, loop, end = begun.result(0)
+        try:
+            yield given
+        finally:
+            loop.call_soon_threadsafe(end.set)
+            holding.result(PATIENCE)
 
 
 async def _end(receiver: Receiver) -> None:

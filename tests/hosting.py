@@ -22,9 +22,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def hosting(app: Any, **config: Any) -> AsyncIterator[int]:
-    """Serve an application on a free port, which is yielded, until the block ends."""
-    listening = socket.create_server(("127.0.0.1", 0))
+async def hosting(app: Any, listening: socket.socket | None = None, **config: Any) -> AsyncIterator[int]:
+    """Serve an application on a free port, or where `listening` does, until the block ends; yield the port."""
+    listening = listening or socket.create_server(("127.0.0.1", 0))
     server = _Server(uvicorn.Config(app, timeout_graceful_shutdown=2, **BARE | config))
     serving = asyncio.create_task(server.serve([listening]))
     try:

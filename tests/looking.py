@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it tells no types
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from cardtrail.pages.door.account import ALL, Role, Roles
@@ -52,6 +54,15 @@ def visiting(
     yield page
     context.close()
     assert [each for each in complaints if "favicon" not in each] == []
+
+
+def serious(page: Page) -> list[str]:
+    """Return what axe-core finds that keeps people from reading or using a page."""
+    found: dict[str, Any] = Axe().run(page).response
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:200]}"
+        for each in found["violations"] if each["impact"] in {"serious", "critical"}
+    ]  # fmt: skip
 
 
 def screenshots() -> Path:

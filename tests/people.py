@@ -1,6 +1,7 @@
 """People at the pages, without a browser: they keep cookies, send forms, and can send them wrongly."""
 
 import re
+import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.ui.front import Front, nothing_else
 from cardtrail.issuer.ui.pages import Ask
 from cardtrail.pages.door.account import ALL, Role, Roles
+from cardtrail.pages.door.oidc.provider import Provider
 from cardtrail.pages.door.password import hashed
 from cardtrail.platform.app import Platform, build
 from cardtrail.platform.settings import Settings
@@ -88,13 +90,15 @@ def key_in(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def house(url: str, folder: Path, **settings: str) -> AsyncIterator[tuple[Platform, int]]:
+async def house(
+    url: str, folder: Path, listening: socket.socket | None = None, **settings: str
+) -> AsyncIterator[tuple[Platform, int]]:
     """Serve a platform with the accounts of EVERYONE; yield it and its port."""
     platform = Platform(replace(Settings(database=url, secret_key_file=str(key_in(folder))), **settings))
     try:
         for name, (roles, personal) in EVERYONE.items():
             await platform.entrance.accounts.add(name, roles, HASHED, "operator:test", personal=personal)
-        async with hosting(build(platform)) as port:
+        async with hosting(build(platform), listening) as port:
             yield platform, port
     finally:
         await platform.entrance.close()
@@ -103,10 +107,12 @@ async def house(url: str, folder: Path, **settings: str) -> AsyncIterator[tuple[
 
 
 @asynccontextmanager
-async def mirror_house(url: str, folder: Path, ask: Ask | None = None) -> AsyncIterator[tuple[AsyncMirror, int]]:
+async def mirror_house(
+    url: str, folder: Path, ask: Ask | None = None, provider: Provider | None = None
+) -> AsyncIterator[tuple[AsyncMirror, int]]:
     """Serve the pages of a mirror with the accounts of EVERYONE; yield the mirror and its port."""
     async with AsyncMirror.open(url) as mirror:
-        front = Front(mirror, ISSUER, box_in(folder), plain=True, ask=ask)
+        front = Front(mirror, ISSUER, box_in(folder), plain=True, ask=ask, provider=provider)
         for name, (roles, personal) in EVERYONE.items():
             await front.entrance.accounts.add(name, roles, HASHED, "operator:test", personal=personal)
         try:

@@ -9,8 +9,8 @@ from cardtrail.issuer.ui.pages import PAGES
 from cardtrail.sandbox.hired import hired
 from cardtrail.sandbox.world.book import shipped_book
 from tests.browser.banked import Banked, banked
-from tests.browser.test_pages import THEMES, WIDTHS, pictured, serious
-from tests.looking import visiting
+from tests.browser.test_pages import THEMES, WIDTHS, pictured
+from tests.looking import serious, visiting
 
 PLACES = {
     "mirror-overview": "?range=30d", "mirror-card": "cards/sbx-re-order-0", "mirror-search": "cards?q=sbx-r",

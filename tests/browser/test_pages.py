@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it tells no types
 from playwright.sync_api import FloatRect, Page, expect
 
 from cardtrail.platform.ui.pages import PAGES
-from tests.looking import Site, Visit, log_in, screenshots
+from tests.looking import Site, Visit, log_in, screenshots, serious
 
 WIDTHS, THEMES = (380, 1600), ("light", "dark")
 TALLEST = 1_400
@@ -37,15 +36,6 @@ def pictured(page: Page, name: str, width: int) -> None:
     height = min(page.evaluate("document.documentElement.scrollHeight"), TALLEST)
     clip: FloatRect = {"x": 0, "y": 0, "width": width, "height": height}
     page.screenshot(path=screenshots() / name, full_page=True, clip=clip)
-
-
-def serious(page: Page) -> list[str]:
-    """Return what axe-core finds that keeps people from reading or using a page."""
-    found: dict[str, Any] = Axe().run(page).response
-    return [
-        f"{each['id']}: {each['nodes'][0]['html'][:200]}"
-        for each in found["violations"] if each["impact"] in {"serious", "critical"}
-    ]  # fmt: skip
 
 
 def test_every_page_of_the_menu_is_among_those_that_are_looked_at() -> None:

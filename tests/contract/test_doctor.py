@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from cardtrail.platform.endpoint import Config, Endpoint, Secrets
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.signing import Signing
+from tests.background import beside
 from tests.certificates import Authority
 from tests.desk import connected, desk, dump, execute, set_default
 from tests.events import event
+from tests.provider import DISCOVERY, JWKS, Provider, providing
 from tests.serving import ISSUER, register_parties
 
 DAY = 86_400_000_000
@@ -84,7 +86,7 @@ def test_a_deployment_that_is_well_is_told_so_and_nothing_is_changed(store: str,
         execute(store, f"""UPDATE endpoint SET config = '{{"url":"http://127.0.0.1:{port}"}}'""")  # noqa: S608 - our own
         found = told(egress_http=True, egress_allow="127.0.0.0/8")
     assert levels(found) == {}
-    assert len(found) == 17
+    assert len(found) == 18
     assert {name: rows for name, rows in dump(store).items() if name != "endpoint"} == {
         name: rows for name, rows in before.items() if name != "endpoint"
     }
@@ -126,6 +128,63 @@ def test_a_secret_key_that_is_missing_wrong_or_open_to_all_is_told(told: Told, k
     absent = told(secret_key_file=str(tmp_path / "absent.key"))["secret key"]
     assert (absent.level, "no file" in absent.text) == (Level.BAD, True)
     assert not (tmp_path / "absent.key").exists()
+
+
+# ── the provider of OpenID Connect
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with beside(providing()) as provider:
+        yield provider
+
+
+@pytest.fixture
+def registered(provider: Provider, tmp_path: Path) -> dict[str, str]:
+    """Settings with which the provider is used."""
+    return {
+        "oidc_issuer": provider.issuer, "oidc_client_id": "cardtrail", "public_url": "https://cards.bank.example",
+        "oidc_client_secret_file": str(write_key(tmp_path / "client.secret")),
+    }  # fmt: skip
+
+
+def test_a_provider_that_can_be_asked_is_well(told: Told, registered: dict[str, str], provider: Provider) -> None:
+    assert told()["oidc"].text == "not set: people log in by password"
+    found = told(**registered)["oidc"]
+    assert (found.level, found.text.endswith("is the issuer that is set, and publishes 1 keys")) == (Level.OK, True)
+    assert provider.asked == {DISCOVERY: 1, JWKS: 1}
+
+
+@pytest.mark.parametrize(
+    ("description", "text"),
+    [({"issuer": "https://elsewhere.example"}, "another one than oidc_issuer"), ({"jwks_uri": 1}, "jwks_uri")],
+)
+def test_a_provider_that_describes_another_or_cannot_be_understood_is_bad(
+    told: Told, registered: dict[str, str], provider: Provider, description: dict[str, object], text: str
+) -> None:
+    provider.description = description
+    found = told(**registered)["oidc"]
+    assert (found.level, text in found.text) == (Level.BAD, True)
+
+
+def test_a_provider_that_cannot_be_reached_is_bad(told: Told, registered: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    found = told(**registered | {"oidc_issuer": url})["oidc"]
+    assert (found.level, f"{url}: no connection" in found.text) == (Level.BAD, True)
+
+
+def test_settings_of_a_provider_that_do_not_fit_are_bad(told: Told, registered: dict[str, str]) -> None:
+    found = told(**registered | {"public_url": ""})["oidc"]
+    assert (found.level, found.text) == (Level.BAD, "public_url: needed with oidc_issuer")
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o640, "warn"), (0o604, "bad")])
+def test_a_secret_of_the_provider_that_others_may_read_is_told(
+    told: Told, registered: dict[str, str], mode: int, level: str
+) -> None:
+    Path(registered["oidc_client_secret_file"]).chmod(mode)
+    assert told(**registered)["oidc"].level == level
 
 
 # ── the store

@@ -20,7 +20,7 @@ HOME = "/ui/"
 
 def played(url: str, folder: Path, play: Play, **settings: str) -> None:
     async def run() -> None:
-        async with asyncio.timeout(60), house(url, folder, **settings) as (platform, port):
+        async with asyncio.timeout(60), house(url, folder, None, **settings) as (platform, port):
             await play(platform, port)
 
     asyncio.run(run())

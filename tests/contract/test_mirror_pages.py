@@ -13,15 +13,22 @@ import pytest
 from cardtrail.errors import StoreUnavailable
 from cardtrail.issuer.ask import asking
 from cardtrail.issuer.expect import Expected, expect
-from cardtrail.issuer.mirror import AsyncMirror
+from cardtrail.issuer.mirror import AsyncMirror, wall_clock
+from cardtrail.issuer.settings import Settings
 from cardtrail.issuer.standing import DAY, Observed
 from cardtrail.issuer.take import Asked, Batch, Sighting
 from cardtrail.issuer.ui.drift import RANGES as DRIFT_RANGES
 from cardtrail.issuer.ui.overview import RANGES
-from cardtrail.pages.door.trail import list_audit
+from cardtrail.pages.door.account import Identity, Role
+from cardtrail.pages.door.accounts import Accounts
+from cardtrail.pages.door.oidc.given import provider_of
+from cardtrail.pages.door.trail import Trail, list_audit
 from cardtrail.protocol.reading import Operation, operation_of
+from tests.contract.test_oidc import PUBLIC, told
+from tests.contract.test_oidc import entered as entered_by
 from tests.keeping import Platform
 from tests.people import Person, csrf_in, mirror_house
+from tests.provider import CLIENT_ID, SECRET, SUBJECT, providing
 from tests.serving import ISSUER
 
 NASTY = "<script>alert(1)</script>\"'>&\u202e"
@@ -305,3 +312,30 @@ def test_two_services_on_one_host_do_not_take_each_others_cookies(database_url: 
         assert set(operator.cookies) == {"cardtrail-mirror"}
 
     played(database_url, tmp_path, play)
+
+
+# ── coming in by a provider ──
+
+
+def test_a_provider_lets_people_in_to_the_pages_of_a_mirror(database_url: str, tmp_path: Path) -> None:
+    """Whom it knows and the mirror does not is told the command that adds an account of a mirror."""
+    (tmp_path / "secret").write_text(SECRET)
+
+    async def run() -> None:
+        async with asyncio.timeout(60), providing() as sso:
+            settings = Settings(
+                oidc_issuer=sso.issuer, oidc_client_id=CLIENT_ID, oidc_client_secret_file=str(tmp_path / "secret"),
+                public_url=PUBLIC,
+            )  # fmt: skip
+            provider = provider_of(settings, wall_clock, "cardtrail issuer account")
+            async with mirror_house(database_url, tmp_path, provider=provider) as (mirror, port):
+                refused = await entered_by(Person(port), sso)
+                assert f"cardtrail issuer account add NAME --oidc {SUBJECT}" in told(refused)
+                accounts = Accounts(mirror.db, Trail(mirror.db), wall_clock)
+                identity = Identity(sso.issuer, SUBJECT)
+                await accounts.add("ada", {ISSUER: Role.VIEWER}, "", "operator:test", identity=identity)
+                person = Person(port)
+                assert (await entered_by(person, sso, HOME)).headers["location"] == HOME
+                assert (await person.get(HOME)).status == 200
+
+    asyncio.run(run())

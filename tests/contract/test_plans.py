@@ -137,7 +137,7 @@ INSERT INTO party SELECT 'party-' || n, 'ISSUER', 'ACTIVE', 1, '[]', '[]', '[]',
 INSERT INTO party_key SELECT 'party-' || n, 'key-1', 'ACTIVE', '{}', n FROM numbers;
 INSERT INTO signing_key SELECT 'key-' || n, '{}', '', n FROM numbers;
 INSERT INTO audit SELECT lpad(n::text, 9, '0'), n, 'actor', 'action', 'subject', NULL, NULL FROM numbers;
-INSERT INTO account SELECT 'name-' || n, 'ACTIVE', 1, '', '{}', 0, n, NULL FROM numbers;
+INSERT INTO account SELECT 'name-' || n, 'ACTIVE', 1, '', '{}', 0, n, NULL, 'sso', 'sub-' || n FROM numbers;
 INSERT INTO session SELECT 'name-' || n / 5, 'hash-' || n, 1, '', n, n, n FROM numbers;
 INSERT INTO meta SELECT 'name-' || n, 'value' FROM numbers
 """
@@ -246,9 +246,9 @@ ILLEGAL = [
     NOTIFICATION.format("'DEAD'", 0, "NULL"),
     "INSERT INTO attempt VALUES ('ISSUER0001', 'a', 'e', 1, 0, 204, NULL, 1, '')",
     "INSERT INTO attempt VALUES ('ISSUER0001', 'a', 'e', 1, 1, NULL, NULL, 1, '')",
-    "INSERT INTO account VALUES ('ada', 'GONE', 1, '', '{}', 0, 1, NULL)",
-    "INSERT INTO account VALUES ('ada', 'ACTIVE', 0, '', '{}', 0, 1, NULL)",
-    "INSERT INTO account VALUES ('ada', 'ACTIVE', 1, '', '{}', 2, 1, NULL)",
+    "INSERT INTO account VALUES ('ada', 'GONE', 1, '', '{}', 0, 1, NULL, NULL, NULL)",
+    "INSERT INTO account VALUES ('ada', 'ACTIVE', 0, '', '{}', 0, 1, NULL, NULL, NULL)",
+    "INSERT INTO account VALUES ('ada', 'ACTIVE', 1, '', '{}', 2, 1, NULL, NULL, NULL)",
     "INSERT INTO session VALUES ('ada', 'hash', 1, '', 2, 1, 3)",
     "INSERT INTO session VALUES ('ada', 'hash', 1, '', 1, 3, 2)",
     "INSERT INTO party VALUES ('p', 'BANK', 'ACTIVE', 1, '[]', '[]', '[]', '[]', 0, 1, 1)",

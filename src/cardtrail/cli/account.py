@@ -11,17 +11,22 @@ import msgspec
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from cardtrail.cli.show import grid_of, print_all, print_json, table_of, when
+from cardtrail.cli.show import grid_of, plain, print_all, print_json, table_of, when
 from cardtrail.cli.where import HERE, ON_MIRROR, OnMirror, T, Where, with_store
 from cardtrail.errors import InputError
 from cardtrail.issuer.mirror import wall_clock
-from cardtrail.pages.door.account import ALL, Account, Role, roles_of
+from cardtrail.pages.door.account import ALL, Account, Identity, Role, checked_identity, roles_of
 from cardtrail.pages.door.accounts import Accounts
 from cardtrail.pages.door.password import generated, hashed
 from cardtrail.protocol.codec import timestamp
 
 Issuers = Annotated[list[str] | None, Parameter(name="--issuer", negative=())]
 """Issuers, each `ID` or `ID=role`."""
+
+OidcIssuer = Annotated[str, Parameter(env_var="CARDTRAIL_OIDC_ISSUER")]
+"""Issuer URL of the provider of OpenID Connect."""
+KitOidcIssuer = Annotated[str, Parameter(env_var="CARDTRAIL_KIT_OIDC_ISSUER")]
+"""The same where a mirror's pages know it."""
 
 account_app = App(name="account", help="Accounts of people who look at the pages under /ui/.")
 mirror_account_app = App(name="account", help="Accounts of people who look at the pages of the mirror.")
@@ -35,9 +40,11 @@ def add(  # noqa: PLR0913 -- each is an option
     issuer: Issuers = None,
     personal: Annotated[bool, Parameter(negative=())] = False,
     generate: Annotated[bool, Parameter(negative=())] = False,
+    oidc: str | None = None,
+    oidc_issuer: OidcIssuer = "",
     where: Where = HERE,
 ) -> None:
-    """Let somebody in. The password is asked for, or is the first line of standard input.
+    """Let somebody in. The password is asked for, or is the first line of standard input; with --oidc there is none.
 
     Parameters
     ----------
@@ -51,13 +58,21 @@ def add(  # noqa: PLR0913 -- each is an option
         Show tracking numbers, places and carriers' texts, which are personal data.
     generate
         Make a password and print it, once.
+    oidc
+        Log in by the provider of OpenID Connect, who calls this person so (`sub`).
+    oidc_issuer
+        Which provider: the setting of the service.
 
     """
     roles = roles_of(role, issuer or ())
-    password = _new_password(generate=generate)
-    secret = hashed(password)
-    account = _with_accounts(where, lambda accounts: accounts.add(name, roles, secret, where.actor, personal=personal))
-    _show(account, where, password if generate else "")
+    identity = None if oidc is None else _identity(oidc_issuer, oidc)
+    password = _new_password(generate=generate) if identity is None or generate else ""
+    secret = hashed(password) if password or identity is None else ""
+
+    async def work(accounts: Accounts) -> Account:
+        return await accounts.add(name, roles, secret, where.actor, personal=personal, identity=identity)
+
+    _show(_with_accounts(where, work), where, password if generate else "")
 
 
 @account_app.command(name="list")
@@ -95,8 +110,36 @@ def set_rights(
 
 
 @account_app.command
-def password(name: str, *, generate: Annotated[bool, Parameter(negative=())] = False, where: Where = HERE) -> None:
-    """Give an account another password; all its sessions end.
+def oidc(
+    name: str, subject: str = "", *, drop: Annotated[bool, Parameter(negative=())] = False,
+    oidc_issuer: OidcIssuer = "", where: Where = HERE,
+) -> None:  # fmt: skip
+    """Let an account log in by the provider of OpenID Connect, or no longer; all its sessions end.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    subject
+        What the provider calls this person (`sub`).
+    drop
+        No longer.
+    oidc_issuer
+        Which provider: the setting of the service.
+
+    """
+    if drop == bool(subject):
+        raise InputError("subject", "either a subject or --drop is needed", "FIELD_INVALID_VALUE")
+    identity = None if drop else _identity(oidc_issuer, subject)
+    _show(_with_accounts(where, lambda accounts: accounts.set_identity(name, identity, where.actor)), where)
+
+
+@account_app.command
+def password(
+    name: str, *, generate: Annotated[bool, Parameter(negative=())] = False,
+    drop: Annotated[bool, Parameter(negative=())] = False, where: Where = HERE,
+) -> None:  # fmt: skip
+    """Give an account another password, or take it away; all its sessions end.
 
     Parameters
     ----------
@@ -104,10 +147,14 @@ def password(name: str, *, generate: Annotated[bool, Parameter(negative=())] = F
         Whose.
     generate
         Make a password and print it, once; else it is asked for, or is the first line of standard input.
+    drop
+        Leave it without one: it can log in by the provider of OpenID Connect only.
 
     """
-    word = _new_password(generate=generate)
-    secret = hashed(word)
+    if drop and generate:
+        raise InputError("--drop", "cannot be together with --generate", "FIELD_INVALID_VALUE")
+    word = "" if drop else _new_password(generate=generate)
+    secret = "" if drop else hashed(word)
     account = _with_accounts(where, lambda accounts: accounts.set_password(name, secret, where.actor))
     _show(account, where, word if generate else "")
 
@@ -120,7 +167,7 @@ def revoke(name: str, *, where: Where = HERE) -> None:
 
 @account_app.command
 def restore(name: str, *, where: Where = HERE) -> None:
-    """Let somebody in again who was revoked, with the same password."""
+    """Let somebody in again who was revoked, by the same password or provider."""
     _show(_with_accounts(where, lambda accounts: accounts.restore(name, where.actor)), where)
 
 
@@ -135,14 +182,22 @@ def _on_mirror(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command as one on an issuer's mirror."""
 
     @wraps(command)
-    def run(*given: Any, where: OnMirror = ON_MIRROR, **more: Any) -> None:
-        command(*given, where=where, **more)
+    def run(*words: Any, where: OnMirror = ON_MIRROR, **more: Any) -> None:
+        command(*words, where=where, **more)
 
-    signature = inspect.signature(command)
-    where = signature.parameters["where"].replace(annotation=OnMirror, default=ON_MIRROR)
-    vars(run)["__signature__"] = signature.replace(parameters=[*list(signature.parameters.values())[:-1], where])
-    run.__annotations__ = command.__annotations__ | {"where": OnMirror}
+    given = dict(inspect.signature(command).parameters)
+    given["where"] = given["where"].replace(annotation=OnMirror, default=ON_MIRROR)
+    if "oidc_issuer" in given:
+        given["oidc_issuer"] = given["oidc_issuer"].replace(annotation=KitOidcIssuer)
+    vars(run)["__signature__"] = inspect.Signature([*given.values()], return_annotation=None)
+    run.__annotations__ = {name: each.annotation for name, each in given.items()}
     return run
+
+
+def _identity(issuer: str, subject: str) -> Identity:
+    if not issuer:
+        raise InputError("--oidc-issuer", "is needed: the provider, as the service has it in its setting oidc_issuer")
+    return checked_identity(issuer, subject)
 
 
 def _new_password(*, generate: bool) -> str:
@@ -162,7 +217,9 @@ def _show(account: Account, where: Where, made: str = "") -> None:
     if where.as_json:
         print_json(members)
     else:
-        print_all(grid_of(members | {"roles": _roles(account)}))
+        identity = account.identity
+        told = {} if identity is None else {"identity": plain(f"{identity.subject} at {identity.provider}")}
+        print_all(grid_of(members | {"roles": _roles(account)} | told))
 
 
 def _members(account: Account) -> dict[str, Any]:
@@ -173,17 +230,26 @@ def _members(account: Account) -> dict[str, Any]:
 
 
 def _table(accounts: Sequence[Account]) -> Table:
-    table = table_of("account", "state", "roles", "personal", "logged in")
+    table = table_of("account", "state", "roles", "personal", "by", "logged in")
     for account in accounts:
-        personal = "yes" if account.personal else ""
-        table.add_row(account.name, account.state, "\n".join(_roles(account)), personal, when(account.logged_in_at))
+        table.add_row(
+            account.name, account.state, "\n".join(_roles(account)), "yes" if account.personal else "",
+            plain(_ways(account)), when(account.logged_in_at),
+        )  # fmt: skip
     return table
+
+
+def _ways(account: Account) -> str:
+    """Return by what an account can log in."""
+    return "\n".join(
+        [*(["password"] if account.has_password else []), *([account.identity.subject] if account.identity else [])]
+    )
 
 
 def _roles(account: Account) -> list[str]:
     return [f"{'all' if issuer == ALL else issuer}: {role}" for issuer, role in sorted(account.roles.items())]
 
 
-for _command in (add, list_accounts, set_rights, password, revoke, restore):
+for _command in (add, list_accounts, set_rights, oidc, password, revoke, restore):
     _name = {"list_accounts": "list", "set_rights": "set"}.get(_command.__name__, _command.__name__)
     mirror_account_app.command(_on_mirror(_command), name=_name)

@@ -12,10 +12,11 @@ from cardtrail.platform.settings import described
 
 
 def doctor(*, json: Flag = False, **given: Any) -> None:
-    """Look at a deployment and say what to do: settings, files, store, keys, clock, retention, endpoints.
+    """Look at a deployment and say what to do: settings, files, store, provider, keys, clock, retention, endpoints.
 
-    Nothing is changed and nothing is sent; endpoints are only connected to, a hundred at most. Exit code 1 where
-    something is bad; what is warned of works, but not for ever or not for all.
+    Nothing is changed and nothing is sent; endpoints are only connected to, a hundred at most, and the provider of
+    OpenID Connect is asked for what it publishes. Exit code 1 where something is bad; what is warned of works, but not
+    for ever or not for all.
 
     Parameters
     ----------

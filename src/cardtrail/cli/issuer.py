@@ -103,11 +103,13 @@ def _receiving(settings: Settings, mirror: AsyncMirror) -> Asgi:
 def _front_of(settings: Settings, mirror: AsyncMirror, client: AsyncClient | None) -> "Front":
     from cardtrail.issuer.ui.front import Front  # noqa: PLC0415 -- only where there are pages
     from cardtrail.pages.door.host import is_loopback  # noqa: PLC0415 -- as above
+    from cardtrail.pages.door.oidc.given import provider_of  # noqa: PLC0415 -- as above
 
     return Front(
         mirror, settings.issuer_id, box_of(settings.secret_key_file, settings.mirror),
         plain=is_loopback(settings.host) and not settings.trusted_proxies, limit=_limit_of(settings),
         ask=None if client is None else asking(settings.issuer_id, client, mirror), proxies=_proxies_of(settings),
+        provider=provider_of(settings, wall_clock, "cardtrail issuer account"),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from cardtrail.errors import CardtrailError, SettingError
 from cardtrail.files.box import box_of
 from cardtrail.pages.door.entrance import Entrance
 from cardtrail.pages.door.host import is_loopback
+from cardtrail.pages.door.oidc.given import provider_of
 from cardtrail.platform import apidocs, http
 from cardtrail.platform.address import networks_of
 from cardtrail.platform.audit import Recorded
@@ -101,7 +102,10 @@ class Platform:
         self.sightings = Sightings(self.db)
         self.ingest.on_read = self.sightings.note
         self.health = Health(self.db, self.metrics, Clocks(wall_clock, clock, time.monotonic), self.prune.keeps)
-        self.entrance = Entrance(self.db, Recorded(self.db), box, wall_clock, plain=is_plain(settings))
+        self.entrance = Entrance(
+            self.db, Recorded(self.db), box, wall_clock, plain=is_plain(settings),
+            provider=provider_of(settings, wall_clock),
+        )  # fmt: skip
         self.pages = Pages(self)
         self._show()
         self._is_alone = alone

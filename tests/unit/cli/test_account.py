@@ -112,6 +112,62 @@ def test_an_account_is_revoked_and_restored_and_each_is_audited(shell: Shell) ->
     assert lines[1]["after"] == {"roles": {"*": "viewer"}, "personal": False, "state": "REVOKED", "generation": 2}
 
 
+SSO = "https://sso.example/realms/bank"
+
+
+def test_who_logs_in_by_a_provider_has_no_password_and_everything_is_audited(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARDTRAIL_OIDC_ISSUER", SSO)
+    added = shell.json("account", "add", "ada", "--role", "operator", "--oidc", "00u|1")
+    assert (added["identity"], added["has_password"]) == ({"provider": SSO, "subject": "00u|1"}, False)
+    assert execute(shell.url, "SELECT password FROM account") == [("",)]
+    assert "00u|1" in shell.run("account", "list")
+    assert f"00u|1 at {SSO}" in shell.run("account", "set", "ada", "--personal")
+    both = shell.json("account", "password", "ada", "--generate")
+    assert len(both["password"]) >= LEAST
+    assert shell.json("account", "password", "ada", "--drop")["has_password"] is False
+    gone = shell.json("account", "oidc", "ada", "--drop")
+    assert ("identity" in gone, gone["generation"]) == (False, 4)
+    assert shell.json("account", "oidc", "ada", "00u|2")["identity"]["subject"] == "00u|2"
+    lines = shell.json("audit", "--subject", "account:ada")
+    assert [line["action"] for line in lines] == [
+        "account.identity", "account.identity", "account.password", "account.password", "account.set",
+        "account.add",
+    ]  # fmt: skip
+    assert lines[0]["after"]["identity"] == {"provider": SSO, "subject": "00u|2"}
+    assert lines[1]["before"]["identity"] == {"provider": SSO, "subject": "00u|1"}
+    assert (lines[2]["after"]["has_password"], "has_password" in lines[2]["before"]) == (False, False)
+
+
+def test_an_identity_is_one_accounts_only(shell: Shell) -> None:
+    shell.run("account", "add", "ada", "--oidc", "1", "--oidc-issuer", SSO)
+    shell.run("account", "add", "bea", "--oidc", "1", "--oidc-issuer", "https://other.example")
+    for words in (("add", "cid", "--oidc", "1"), ("oidc", "bea", "1")):
+        with pytest.raises(Conflict, match="is the account ada already"):
+            shell.run("account", *words, "--oidc-issuer", SSO)
+    assert shell.json("account", "oidc", "ada", "1", "--oidc-issuer", SSO)["generation"] == 2
+    with pytest.raises(NotFound, match="there is no account cid"):
+        shell.run("account", "oidc", "cid", "1", "--oidc-issuer", SSO)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["add", "ada", "--oidc", "1"], "--oidc-issuer: is needed"),
+        (["add", "ada", "--oidc", "1", "--oidc-issuer", "sso"], "provider: its issuer URL"),
+        (["add", "ada", "--oidc", "", "--oidc-issuer", SSO], "subject: 1 to 255"),
+        (["add", "ada", "--oidc", "x" * 256, "--oidc-issuer", SSO], "subject: 1 to 255"),
+        (["oidc", "ada"], "subject: either a subject or --drop"),
+        (["oidc", "ada", "1", "--drop"], "subject: either a subject or --drop"),
+        (["password", "ada", "--generate", "--drop"], "--drop: cannot be together"),
+    ],
+)
+def test_what_is_wrong_with_an_identity_is_named(shell: Shell, words: list[str], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        shell.run("account", *words)
+
+
 def test_a_name_is_taken_once_and_must_be_known(shell: Shell) -> None:
     shell.run("account", "add", "ada", "--generate")
     with pytest.raises(Conflict, match="there is, or was, an account ada"):

@@ -2,15 +2,15 @@
 
 import pytest
 
-from cardtrail.core.place import PLACES
+from cardtrail.core.place import OTHER, PLACES
 from cardtrail.pages.words import ASIDE, FLOW, WORDS, ago, days, kind_of, number, when, word_of
 
 SECOND = 1_000_000
 
 
 def test_every_place_has_a_word_and_stands_either_on_the_way_or_beside_it() -> None:
-    assert set(WORDS) == set(PLACES)
-    assert sorted([*FLOW, *ASIDE]) == sorted(PLACES)
+    assert set(WORDS) == {*PLACES, OTHER}
+    assert sorted([*FLOW, *ASIDE]) == sorted([*PLACES, OTHER])
     assert {kind_of(place) for place in PLACES} == {"way", "end", "stop"}
     assert word_of("Levitating") == "Levitating"
 

@@ -25,7 +25,8 @@ FROM operation WHERE operation IN ('PRODUCE', 'STANDALONE_TRACKING') GROUP BY 1,
 
 -- ── people, and their visits to the pages ──
 
--- Who may log in, and what for: JSON in `roles`, a role by issuer. `password` is an argon2id hash.
+-- Who may log in, and what for: JSON in `roles`, a role by issuer. `password` is an argon2id hash, empty where nobody
+-- can log in by one; `provider` and `subject` are who it is at a provider of OpenID Connect, its `iss` and `sub`.
 -- `generation` rises whenever all sessions end.
 CREATE TABLE account (
     name         TEXT PRIMARY KEY,
@@ -35,8 +36,11 @@ CREATE TABLE account (
     roles        TEXT NOT NULL,
     personal     BIGINT NOT NULL CHECK (personal IN (0, 1)),
     created_at   BIGINT NOT NULL,
-    logged_in_at BIGINT
+    logged_in_at BIGINT,
+    provider     TEXT,
+    subject      TEXT
 );
+CREATE UNIQUE INDEX account_identity ON account (provider, subject);
 
 -- A visit, known by the SHA-256 of what the browser's cookie holds; `csrf` is what its forms must say.
 CREATE TABLE session (

@@ -14,6 +14,7 @@ from cardtrail.issuer.mirror import AsyncMirror, wall_clock
 from cardtrail.issuer.ui.pages import Ask, Pages
 from cardtrail.pages.door.asgi import HOME, is_ui
 from cardtrail.pages.door.entrance import Entrance
+from cardtrail.pages.door.oidc.provider import Provider
 from cardtrail.pages.door.trail import Trail
 
 REALM = "mirror"
@@ -26,14 +27,16 @@ class Front:
     """The pages of one issuer's mirror and their door; to be closed.
 
     `limit` is that of the silence alarm, µs; `ask` asks the platform for a card. `plain` is what the door's cookies
-    need to know; of `proxies` it is believed who called them.
+    need to know; of `proxies` it is believed who called them. By a `provider` people may log in, too.
     """
 
     def __init__(  # noqa: PLR0913 -- all that the pages stand on
         self, mirror: AsyncMirror, issuer_id: str, box: Box, *, plain: bool, limit: int = 0, ask: Ask | None = None,
-        proxies: Sequence[str] = (),
+        proxies: Sequence[str] = (), provider: Provider | None = None,
     ) -> None:  # fmt: skip
-        self.entrance = Entrance(mirror.db, Trail(mirror.db), box, wall_clock, plain=plain, realm=REALM)
+        self.entrance = Entrance(
+            mirror.db, Trail(mirror.db), box, wall_clock, plain=plain, realm=REALM, provider=provider
+        )
         self.pages = Pages(mirror, issuer_id, limit, ask)
         door: Any = self.entrance.door(self.pages.router())
         self._door: Asgi = ProxyHeadersMiddleware(door, list(proxies)) if proxies else door  # type: ignore[assignment]  # its own words for the same shapes

@@ -14,6 +14,8 @@ ALL = "*"
 MAX_ISSUERS = 1_000
 """Most issuers that the roles of one account name."""
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_PROVIDER = re.compile(r"https?://[\x21-\x7e]{1,2040}")
+_SUBJECT = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 class Role(StrEnum):
@@ -34,10 +36,17 @@ Roles = Mapping[str, Role]
 """Role by issuer; `*` stands for every issuer that is not named."""
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """Who somebody is at a provider of OpenID Connect: its `iss` and `sub`, which never come to mean another person."""
+
+    provider: str
+    subject: str
+
+
 class Account(msgspec.Struct, frozen=True):
     """An account without its password; times in µs.
 
-    `personal`: it may see tracking numbers, places and carriers' texts.
+    `personal`: it may see tracking numbers, places and carriers' texts. `has_password`: it may log in by one.
     """
 
     name: str
@@ -47,6 +56,8 @@ class Account(msgspec.Struct, frozen=True):
     generation: int = 1
     created_at: int = 0
     logged_in_at: int | None = None
+    identity: Identity | None = None
+    has_password: bool = True
 
 
 def checked_name(name: str) -> str:
@@ -54,6 +65,15 @@ def checked_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputError("name", "1 to 64 letters, digits, . _ @ and -")
     return name
+
+
+def checked_identity(provider: str, subject: str) -> Identity:
+    """Return an identity. Raises InputError."""
+    if not _PROVIDER.fullmatch(provider):
+        raise InputError("provider", "its issuer URL, at most 2048 characters, as the service has it in oidc_issuer")
+    if not _SUBJECT.fullmatch(subject):
+        raise InputError("subject", "1 to 255 characters of ASCII")
+    return Identity(provider, subject)
 
 
 def checked_roles(roles: Roles) -> Roles:

@@ -6,7 +6,7 @@ import msgspec
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import Conflict, InputError, NotFound
-from cardtrail.pages.door.account import Account, AccountState, Role, Roles, checked_name, checked_roles
+from cardtrail.pages.door.account import Account, AccountState, Identity, Role, Roles, checked_name, checked_roles
 from cardtrail.pages.door.change import Change, Changed
 
 
@@ -26,9 +26,15 @@ class Accounts:
         """Return an account. Raises NotFound."""
         return await self._db.read(lambda tx: _account(tx, name))
 
-    async def add(self, name: str, roles: Roles, password: str, actor: str, *, personal: bool = False) -> Account:
-        """Register an account whose password's hash is given. Raises InputError or Conflict."""
-        account = Account(checked_name(name), checked_roles(roles), personal, created_at=self._clock())
+    async def add(  # noqa: PLR0913 -- each is a part of the account
+        self, name: str, roles: Roles, password: str, actor: str, *, personal: bool = False,
+        identity: Identity | None = None,
+    ) -> Account:  # fmt: skip
+        """Register an account whose password's hash is given, or "" for none. Raises InputError or Conflict."""
+        account = Account(
+            checked_name(name), checked_roles(roles), personal, created_at=self._clock(), identity=identity,
+            has_password=bool(password),
+        )  # fmt: skip
 
         def work(tx: Transaction) -> Changed[Account]:
             _add(tx, account, password)
@@ -57,7 +63,7 @@ class Accounts:
         return await self._turn(name, AccountState.REVOKED, "revoke", actor)
 
     async def restore(self, name: str, actor: str) -> Account:
-        """Let a revoked account in again, with the password that it had. Raises NotFound or Conflict."""
+        """Let a revoked account in again, by what it had to log in by. Raises NotFound or Conflict."""
         return await self._turn(name, AccountState.ACTIVE, "restore", actor)
 
     async def _turn(self, name: str, state: AccountState, action: str, actor: str) -> Account:
@@ -70,12 +76,23 @@ class Accounts:
         return await self._change(actor, self._clock(), work)
 
     async def set_password(self, name: str, password: str, actor: str) -> Account:
-        """Give an account another password, whose hash is given, and end its sessions. Raises NotFound."""
+        """Give an account another password, whose hash is given, or "" for none; its sessions end. Raises NotFound."""
 
         def work(tx: Transaction) -> Changed[Account]:
             before = _account(tx, name)
             tx.run("save_password", name=name, password=password)
-            return _ended(tx, "password", before, before)
+            return _ended(tx, "password", before, msgspec.structs.replace(before, has_password=bool(password)))
+
+        return await self._change(actor, self._clock(), work)
+
+    async def set_identity(self, name: str, identity: Identity | None, actor: str) -> Account:
+        """Say who an account is at a provider, or None for nobody; its sessions end. Raises NotFound or Conflict."""
+
+        def work(tx: Transaction) -> Changed[Account]:
+            before = _account(tx, name)
+            _check_free(tx, identity, name)
+            tx.run("save_identity", name=name, **_columns(identity))
+            return _ended(tx, "identity", before, msgspec.structs.replace(before, identity=identity))
 
         return await self._change(actor, self._clock(), work)
 
@@ -101,15 +118,32 @@ def _account(tx: Transaction, name: str) -> Account:
 
 
 def _account_of(row: Row) -> Account:
-    name, state, generation, roles, personal, created_at, logged_in_at = row
+    name, state, generation, roles, personal, created_at, logged_in_at, provider, subject, password = row
+    identity = None if provider is None else Identity(provider, subject)
     return Account(
-        name, account_roles(roles), bool(personal), AccountState(state), generation, created_at, logged_in_at
-    )
+        name, account_roles(roles), bool(personal), AccountState(state), generation, created_at, logged_in_at, identity,
+        bool(password),
+    )  # fmt: skip
 
 
 def _add(tx: Transaction, account: Account, password: str) -> None:
-    if not tx.run("add_account", **_rights(account), password=password, created_at=account.created_at):
+    _check_free(tx, account.identity, account.name)
+    row = _rights(account) | _columns(account.identity) | {"password": password, "created_at": account.created_at}
+    if not tx.run("add_account", **row):
         raise Conflict(f"there is, or was, an account {account.name}")
+
+
+def _check_free(tx: Transaction, identity: Identity | None, name: str) -> None:
+    """Raise Conflict if somebody else's account is this one at the provider."""
+    row = None if identity is None else tx.one("find_identity", **_columns(identity))
+    if row is not None and row[0] != name:
+        raise Conflict(f"this subject of the provider is the account {row[0]} already")
+
+
+def _columns(identity: Identity | None) -> dict[str, object]:
+    if identity is None:
+        return {"provider": None, "subject": None}
+    return {"provider": identity.provider, "subject": identity.subject}
 
 
 def _saved(tx: Transaction, action: str, before: Account, after: Account) -> Changed[Account]:
@@ -136,5 +170,7 @@ def _told(account: Account | None) -> dict[str, object] | None:
     """Return what the audit tells of an account."""
     if account is None:
         return None
-    told = ("roles", "personal", "state", "generation")
-    return {name: getattr(account, name) for name in told}
+    told = {name: getattr(account, name) for name in ("roles", "personal", "state", "generation")}
+    if account.identity is not None:
+        told["identity"] = account.identity
+    return told if account.has_password else told | {"has_password": False}

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from cardtrail.pages.door.host import called, is_loopback
 
-SESSION, BEFORE = "cardtrail", "cardtrail-login"
-"""The session, and what the log-in's form is tied to."""
+SESSION, BEFORE, AWAY = "cardtrail", "cardtrail-login", "cardtrail-oidc"
+"""The session, what the log-in's form is tied to, and what is known of a browser that was sent to a provider."""
 _PROTECTED = "__Host-"
 _BY_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 

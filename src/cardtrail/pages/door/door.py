@@ -12,12 +12,26 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from cardtrail.errors import CardtrailError, StoreUnavailable
-from cardtrail.pages.door.asgi import HOME, LOG_IN, LOG_OUT, SAFE, STATIC, UI, Asgi, Receive, Scope, Send
+from cardtrail.pages.door.asgi import (
+    CALLBACK,
+    HOME,
+    LOG_IN,
+    LOG_IN_BY_OIDC,
+    LOG_OUT,
+    SAFE,
+    STATIC,
+    UI,
+    Asgi,
+    Receive,
+    Scope,
+    Send,
+)
 from cardtrail.pages.door.cookies import SESSION, Cookies
 from cardtrail.pages.door.csrf import HEADER, check_origin, check_token
 from cardtrail.pages.door.form import again, body_of, fields_of, is_form
 from cardtrail.pages.door.headers import Guarded
 from cardtrail.pages.door.login import SEE_OTHER, LogIn
+from cardtrail.pages.door.oidc.flow import OidcLogIn
 from cardtrail.pages.door.page import refusal, refusal_of
 from cardtrail.pages.door.sessions import Session, Sessions
 from cardtrail.pages.door.visitor import CSRF, CSRF_FIELD, FORM, VISITOR
@@ -36,12 +50,15 @@ class Door:
         log_in: LogIn,
         sessions: Sessions,
         cookies: Cookies,
+        by_oidc: OidcLogIn | None = None,
     ) -> None:
         self._pages = pages
         self._log_in = log_in
         self._sessions = sessions
         self._cookies = cookies
         self._open: dict[str, dict[str, Handler]] = {LOG_IN: {"GET": log_in.show, "POST": log_in.enter}}
+        if by_oidc is not None:
+            self._open |= {LOG_IN_BY_OIDC: {"GET": by_oidc.begin}, CALLBACK: {"GET": by_oidc.back}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

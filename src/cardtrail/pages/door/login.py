@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import structlog
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from cardtrail.pages.door.asgi import LOG_IN
 from cardtrail.pages.door.cookies import BEFORE, SESSION, Cookies
 from cardtrail.pages.door.csrf import check_origin, check_token
 from cardtrail.pages.door.form import body_of, fields_of
+from cardtrail.pages.door.oidc.registration import Registration
 from cardtrail.pages.door.page import page
 from cardtrail.pages.door.password import MOST, Passwords
 from cardtrail.pages.door.seals import Seals
@@ -40,13 +42,14 @@ class LogIn:
 
     def __init__(  # noqa: PLR0913 -- the parts of the door, put together in one place
         self, db: Database, sessions: Sessions, passwords: Passwords, cookies: Cookies, seals: Seals, *,
-        monotonic: Callable[[], float] = time.monotonic,
+        elsewhere: Registration | None = None, monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._db = db
         self._sessions = sessions
         self._passwords = passwords
         self._cookies = cookies
         self._seals = seals
+        self._elsewhere = elsewhere
         self._monotonic = monotonic
         self._names = FailureLimit(ACCOUNT_RATE, ACCOUNT_BURST, "log-ins by this name")
         self._peers = PeerLimit(PEER_RATE, PEER_BURST, "log-ins from this address")
@@ -56,7 +59,7 @@ class LogIn:
         way = safe_next(request.query_params.get("next", ""))
         if await self._sessions.find(self._cookies.read(request, SESSION)) is not None:
             return RedirectResponse(way, SEE_OTHER)
-        return self._form(request, way)
+        return self.form(request, way)
 
     async def enter(self, request: Request) -> Response:
         """Begin a session for who knows an account's password. A wrong one and an unknown name look the same."""
@@ -66,22 +69,23 @@ class LogIn:
             check_origin(request)
             check_token(fields.get(CSRF_FIELD, ""), self._expected(request))
         except Forbidden:
-            return self._form(request, way, 403, "The form was too old. Please try again.")
+            return self.form(request, way, 403, "The form was too old. Please try again.")
         try:
             generation = await self._checked(name, fields.get("password", ""), peer_of(request))
         except TooMany as error:
-            response = self._form(request, way, 429, "Too many log-ins have failed. Please wait a little.")
-            response.headers["retry-after"] = str(error.retry_after)
-            return response
-        entered = await self.let_in(request, name, generation, way) if generation else None
-        return entered or self._form(request, way, 401, _WRONG)
+            return self.too_many(request, way, error)
+        entered = await self.let_in(request, name, generation, way, "password") if generation else None
+        return entered or self.form(request, way, 401, _WRONG)
 
-    async def let_in(self, request: Request, name: str, generation: int, way: str) -> Response | None:
-        """Begin a session and go on; None where the account has changed since its `generation` was read."""
+    async def let_in(self, request: Request, name: str, generation: int, way: str, by: str) -> Response | None:
+        """Begin a session and go on; None where the account has changed since its `generation` was read.
+
+        `by` says for the log how it was known who it is.
+        """
         token = await self._sessions.begin(name, generation, self._cookies.read(request, SESSION))
         if token is None:
             return None
-        _log.info("log_in", account=name, peer=peer_of(request))
+        _log.info("log_in", account=name, by=by, peer=peer_of(request))
         response = RedirectResponse(way, SEE_OTHER)
         self._cookies.write(request, response, SESSION, token)
         self._cookies.drop(request, response, BEFORE)
@@ -108,18 +112,27 @@ class LogIn:
         stored, state, generation = row or ("", "", 0)
         fits = await self._passwords.fits(stored, password) and len(password) <= MOST
         if not fits or state != AccountState.ACTIVE:
-            _log.warning("log_in_failed", account=name, peer=peer)
+            _log.warning("log_in_failed", account=name, by="password", peer=peer)
             return 0
         self._peers.forgive(peer)
         self._names.forgive(name)
         return int(generation)
 
-    def _form(self, request: Request, way: str, status: int = 200, told: str = "") -> Response:
-        """Return the form, tied to this browser by a sealed cookie."""
+    def form(self, request: Request, way: str, status: int = 200, told: str = "") -> Response:
+        """Return the form, tied to this browser by a sealed cookie, and the way to the provider where there is one."""
         token = self._expected(request) or secrets.token_urlsafe(32)
-        response = page("login.html", status, csrf=token, next=way, told=told)
+        link, provider = "", ""
+        if self._elsewhere is not None:
+            link, provider = f"{self._elsewhere.begin_url}?{urlencode({'next': way})}", self._elsewhere.name
+        response = page("login.html", status, csrf=token, next=way, told=told, link=link, provider=provider)
         sealed = self._seals.text_of(BEFORE, token, FORM_SECONDS)
         self._cookies.write(request, response, BEFORE, sealed, FORM_SECONDS)
+        return response
+
+    def too_many(self, request: Request, way: str, error: TooMany) -> Response:
+        """Return the form, and that it is not to be sent for a while."""
+        response = self.form(request, way, 429, "Too many log-ins have failed. Please wait a little.")
+        response.headers["retry-after"] = str(error.retry_after)
         return response
 
     def _expected(self, request: Request) -> str:

@@ -3,21 +3,28 @@
 
 -- name: all_accounts
 -- Every account, by its name.
-SELECT name, state, generation, roles, personal, created_at, logged_in_at FROM account ORDER BY name;
+SELECT name, state, generation, roles, personal, created_at, logged_in_at, provider, subject,
+    CASE WHEN password = '' THEN 0 ELSE 1 END
+FROM account ORDER BY name;
 
 -- name: find_account
 -- One account.
-SELECT name, state, generation, roles, personal, created_at, logged_in_at FROM account
-WHERE name = :name;
+SELECT name, state, generation, roles, personal, created_at, logged_in_at, provider, subject,
+    CASE WHEN password = '' THEN 0 ELSE 1 END
+FROM account WHERE name = :name;
 
 -- name: find_password
 -- What a log-in is checked by.
 SELECT password, state, generation FROM account WHERE name = :name;
 
+-- name: find_identity
+-- Whose account an identity is.
+SELECT name, state, generation FROM account WHERE provider = :provider AND subject = :subject;
+
 -- name: add_account
 -- Register an account; no row if the name is taken.
-INSERT INTO account (name, state, generation, password, roles, personal, created_at)
-VALUES (:name, 'ACTIVE', 1, :password, :roles, :personal, :created_at)
+INSERT INTO account (name, state, generation, password, roles, personal, created_at, provider, subject)
+VALUES (:name, 'ACTIVE', 1, :password, :roles, :personal, :created_at, :provider, :subject)
 ON CONFLICT (name) DO NOTHING;
 
 -- name: save_account
@@ -27,6 +34,10 @@ UPDATE account SET state = :state, generation = :generation, roles = :roles, per
 -- name: save_password
 -- Give an account another password.
 UPDATE account SET password = :password WHERE name = :name;
+
+-- name: save_identity
+-- Let an account be another one at a provider, or none.
+UPDATE account SET provider = :provider, subject = :subject WHERE name = :name;
 
 -- name: note_log_in
 -- Lock an account that logs in; no row if it was revoked, or given another password, since it was looked at.

@@ -15,9 +15,9 @@ _OWN = re.compile(r"/ui/(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 def safe_next(text: str) -> str:
     """Return the path of a page of ours to go on to; the home page instead of anything else."""
     path = text.partition("?")[0]
-    if len(text) > MAX_NEXT or not _OWN.fullmatch(text) or ".." in path or "//" in path or path in (LOG_IN, LOG_OUT):
-        return HOME
-    return text
+    is_ours = len(text) <= MAX_NEXT and _OWN.fullmatch(text) and ".." not in path and "//" not in path
+    is_door = path in (LOG_IN, LOG_OUT) or path.startswith(f"{LOG_IN}/")
+    return text if is_ours and not is_door else HOME
 
 
 def log_in_for(request: Request) -> str:

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from cardtrail.errors import CardtrailError
 from cardtrail.platform.auth import wall_clock
-from cardtrail.platform.doctor import files, lanes, stock
+from cardtrail.platform.doctor import files, lanes, people, stock
 from cardtrail.platform.doctor.finding import Case, Finding, Level, bad, ok, warn
 from cardtrail.platform.settings import Settings, settings_of, steps_of
 from cardtrail.platform.store import current_version, open_as_it_is, version_of
@@ -20,6 +20,7 @@ ANY_SCHEMA: Mapping[str, _Check] = {
     "engine": stock.engine,
     "pages": stock.pages,
     "space": stock.space,
+    "oidc": people.provider,
 }
 """Checks that any store can take, by name."""
 OUR_SCHEMA: Mapping[str, _Check] = {
