@@ -330,7 +330,7 @@ def test_a_provider_lets_people_in_to_the_pages_of_a_mirror(database_url: str, t
             provider = provider_of(settings, wall_clock, "cardtrail issuer account")
             async with mirror_house(database_url, tmp_path, provider=provider) as (mirror, port):
                 refused = await entered_by(Person(port), sso)
-                assert f"cardtrail issuer account add NAME --oidc {SUBJECT}" in told(refused)
+                assert f"cardtrail issuer account add NAME --oidc '{SUBJECT}'" in told(refused)
                 accounts = Accounts(mirror.db, Trail(mirror.db), wall_clock)
                 identity = Identity(sso.issuer, SUBJECT)
                 await accounts.add("ada", {ISSUER: Role.VIEWER}, "", "operator:test", identity=identity)
