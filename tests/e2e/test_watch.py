@@ -17,6 +17,8 @@ def test_a_running_service_shows_exactly_the_metrics_that_are_declared(service: 
     text = service.call("GET", "/metrics").body.decode()
     shown = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
     assert shown == {meter.name: meter.kind.value for meter in PLATFORM}
+    [age] = re.findall(r"^cardtrail_delivery_look_age_seconds (\S+)$", text, re.MULTILINE)
+    assert 0 <= float(age) < 60
 
 
 def test_a_running_service_says_what_its_readiness_depends_on(service: Service) -> None:

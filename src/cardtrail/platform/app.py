@@ -25,7 +25,7 @@ from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.connector import ProductionConnector, connector_of
 from cardtrail.platform.counts import Counts
-from cardtrail.platform.deliver import Deliverer, Note, Options
+from cardtrail.platform.deliver import Deliverer, Options
 from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.epoch import Home
@@ -33,7 +33,7 @@ from cardtrail.platform.feed import Feed
 from cardtrail.platform.health import Clocks, Health
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.ledger import Ledger
-from cardtrail.platform.metrics import Metrics
+from cardtrail.platform.metrics import DelivererMetrics, Metrics
 from cardtrail.platform.orders import Orders
 from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.placing import Placing
@@ -96,7 +96,7 @@ class Platform:
         self.egress = egress_of(settings)
         self.ledger = Ledger(self.db)
         self.replay = Replay(self.db, wall_clock, settings.settled_days)
-        self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
+        self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics)
         self.ingest.on_commit = self.deliverer.wake
         self.sightings = Sightings(self.db)
         self.ingest.on_read = self.sightings.note
@@ -113,6 +113,8 @@ class Platform:
         self.metrics.runs_on(self.db.engine)
         self.metrics.read("cardtrail_registry_age_seconds", lambda: self.registry.age)
         self.metrics.read("cardtrail_events_in_hand", lambda: self.ingest.in_hand)
+        if self.settings.deliver:
+            self.metrics.read("cardtrail_delivery_look_age_seconds", lambda: self.deliverer.look_age)
 
     async def start(self) -> None:
         """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
@@ -169,9 +171,12 @@ def egress_of(settings: Settings) -> Egress:
     )  # fmt: skip
 
 
-def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, note: Note) -> Deliverer:
-    """Return the deliverer of the settings, not yet running. Raises SettingError."""
-    options = Options(timeout=settings.delivery_timeout, steps=steps_of(settings.delivery_steps), note=note)
+def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, metrics: DelivererMetrics) -> Deliverer:
+    """Return the deliverer of the settings, not yet running, which `metrics` count. Raises SettingError."""
+    options = Options(
+        timeout=settings.delivery_timeout, steps=steps_of(settings.delivery_steps), note=metrics.attempted,
+        failed=metrics.failed,
+    )  # fmt: skip
     return Deliverer(db, egress_of(settings), endpoints, options)
 
 
