@@ -33,7 +33,9 @@ def delivering(url: str, folder: Path, *options: str) -> Iterator["subprocess.Po
     log = folder / "deliver.log"
     command = [sys.executable, "-m", "cardtrail", "deliver", "--database", url, *LOOPBACK, *options]
     with log.open("wb") as output:
-        process = subprocess.Popen([*command, "--secret-key-file", str(folder / "secret.key")], stderr=output)
+        process = subprocess.Popen(
+            [*command, "--secret-key-file", str(folder / "secret.key")], stdout=output, stderr=output
+        )
     try:
         eventually(lambda: RUNNING in log.read_text() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
