@@ -3,9 +3,10 @@
 One transaction holds it and its line of the audit.
 """
 
+import re
 import secrets
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,8 +15,12 @@ from cardtrail.pages.door.change import Changed
 
 MAX_LISTED = 1_000
 """Most changes in one list."""
-LATEST = "~"
-"""Sorts after every audit id."""
+MAX_WALKED = 5_000
+"""Most lines that one search looks at, where more than one thing is asked for."""
+WALKED_AT_ONCE = 500
+AUDIT_ID = re.compile(r"[0-9a-f]{16}-[0-9a-f]{12}")
+LATEST = "g"
+"""Sorts after every audit id, which are hexadecimal; in any collation, in many of which signs come before digits."""
 T = TypeVar("T")
 
 
@@ -39,6 +44,21 @@ class AuditLine(msgspec.Struct, frozen=True):
     subject: str
     before: msgspec.Raw | None
     after: msgspec.Raw | None
+
+
+class Wanted(NamedTuple):
+    """Which lines: of whom or what, by whom, which kind of change; "" where that does not matter."""
+
+    subject: str = ""
+    actor: str = ""
+    action: str = ""
+
+
+class Trail(NamedTuple):
+    """Lines that were wanted, and the id before which there may be more; "" where there are none."""
+
+    lines: list[AuditLine]
+    further: str
 
 
 async def change(db: Database, actor: str, at: int, work: Callable[[Transaction], Audited[T]]) -> T:
@@ -86,12 +106,38 @@ def write(tx: Transaction, audit_id: str, actor: str, at: int, line: Audited[T])
 
 async def list_audit(db: Database, *, subject: str = "", before: str = LATEST, most: int = 100) -> list[AuditLine]:
     """Return at most MAX_LISTED changes before the line `before`, newest first; of `subject` or of all."""
-    wanted = min(most, MAX_LISTED)
-    rows = await db.read(lambda tx: tx.all("list_audit", before=before, subject=subject, most=wanted))
-    return [_line_of(row) for row in rows]
+    return (await search_audit(db, Wanted(subject), before=before, most=most)).lines
 
 
-def _line_of(row: Row) -> AuditLine:
+async def search_audit(db: Database, wanted: Wanted, *, before: str = LATEST, most: int = 100) -> Trail:
+    """Return at most MAX_LISTED changes that are `wanted`, before the line `before`, newest first.
+
+    One search looks through MAX_WALKED lines at most, and says where to go on.
+    """
+    return await db.read(lambda tx: _searched(tx, wanted, before, min(most, MAX_LISTED)))
+
+
+def _searched(tx: Transaction, wanted: Wanted, before: str, most: int) -> Trail:
+    """Walk along the index of what is probably said of the fewest lines, and leave out what the rest does not want."""
+    given = {name: value for name, value in wanted._asdict().items() if value}
+    by = {name: given.pop(name) for name in list(given)[:1]}
+    query = "".join(["list_audit", *(f"_of_{name}" for name in by)])
+    at_once = WALKED_AT_ONCE if given else most
+    lines: list[AuditLine] = []
+    for _ in range(MAX_WALKED // WALKED_AT_ONCE):
+        rows = tx.all(query, before=before, most=at_once, **by)
+        for line in map(_line, rows):
+            before = line.audit_id
+            if all(getattr(line, name) == value for name, value in given.items()):
+                lines.append(line)
+            if len(lines) == most:
+                return Trail(lines, before)
+        if len(rows) < at_once:
+            return Trail(lines, "")
+    return Trail(lines, before)
+
+
+def _line(row: Row) -> AuditLine:
     audit_id, at, actor, action, subject, old, new = row
     return AuditLine(audit_id, at, actor, action, subject, _raw(old), _raw(new))
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -13,10 +14,11 @@ from starlette.routing import Route, Router
 from cardtrail.db import Transaction
 from cardtrail.errors import InputError
 from cardtrail.pages.chart import Node, Series
+from cardtrail.pages.door.asgi import Receive, Scope, Send
 from cardtrail.pages.door.visitor import Visitor, csrf_of, seeing, visitor_of
 from cardtrail.pages.render import Renderer
 from cardtrail.pages.words import ASIDE, FLOW, kind_of, when, word_of
-from cardtrail.platform.audit import LATEST, list_audit
+from cardtrail.platform.audit import AUDIT_ID, LATEST, Wanted, search_audit
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.request import single
 from cardtrail.platform.ui.calendar import calendar_of
@@ -48,6 +50,14 @@ _STOPS = tuple(place for place in ASIDE if kind_of(place) == "stop")
 T = TypeVar("T")
 
 
+class _Raising(Router):
+    """A router that raises 404 and 405, as in an application, so that the door answers them as it does all others."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await super().__call__({**scope, "app": self}, receive, send)
+
+
 class Pages:
     """The handlers; every one of an issuer's pages first asks whether the visitor may see it."""
 
@@ -62,7 +72,7 @@ class Pages:
     def router(self) -> Router:
         """Return the application that answers everything below /ui behind the door."""
         of = "/ui/issuers/{issuer_id}"
-        return Router([
+        return _Raising([
             Route("/ui/static/{name}", self._renderer.static),
             Route("/ui/", self.issuers),
             Route("/ui/audit", self.audit),
@@ -132,9 +142,7 @@ class Pages:
     async def search(self, request: Request) -> Response:
         """Show what cards a text names; go on to the card where it is one."""
         issuer_id, visitor = issuer_of(request)
-        query = (single(request, "q") or "").strip()
-        if len(query) > MAX_QUERY or not query.isprintable():
-            raise InputError("q", f"at most {MAX_QUERY} characters that can be read", "FIELD_INVALID_VALUE")
+        query = _text_of(request, "q")
         found: list[str] = []
         if query:
             found = await self._read(lambda tx: found_by(tx, issuer_id, query, personal=visitor.personal))
@@ -192,11 +200,15 @@ class Pages:
         if visitor_of(request).issuers != "all":
             raise HTTPException(404)
         before = single(request, "before") or LATEST
-        lines = await list_audit(self._platform.db, before=before, most=AUDITED)
+        if before != LATEST and not AUDIT_ID.fullmatch(before):
+            raise InputError("before", "the id of a line", "FIELD_INVALID_VALUE")
+        wanted = Wanted(*(_text_of(request, name) for name in Wanted._fields))
+        found = await search_audit(self._platform.db, wanted, before=before, most=AUDITED)
         shown = [{"before": _text(each.before), "after": _text(each.after), "at": each.at, "actor": each.actor,
-                  "action": each.action, "subject": each.subject} for each in lines]  # fmt: skip
-        further = lines[-1].audit_id if len(lines) == AUDITED else ""
-        return self.shown(request, "audit.html", lines=shown, next=further)
+                  "action": each.action, "subject": each.subject} for each in found.lines]  # fmt: skip
+        given = {name: value for name, value in wanted._asdict().items() if value}
+        older = urlencode(given | {"before": found.further}) if found.further else ""
+        return self.shown(request, "audit.html", lines=shown, wanted=wanted, given=given, older=older)
 
 
 _TOLD = {"set": "The limit is set.", "learned": "The limit is learned again."}
@@ -243,6 +255,14 @@ def _csv(stuck: tuple[Stuck, ...]) -> str:
 
 def _plain(cell: str) -> str:
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def _text_of(request: Request, name: str) -> str:
+    """Return what is searched for, "" where it is not given. Raises InputError."""
+    text = (single(request, name) or "").strip()
+    if len(text) > MAX_QUERY or not text.isprintable():
+        raise InputError(name, f"at most {MAX_QUERY} characters that can be read", "FIELD_INVALID_VALUE")
+    return text
 
 
 def _text(value: Any) -> str:
