@@ -2,30 +2,24 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import uvicorn
+
+from cardtrail.server import DeafServer
 
 PATIENCE = 30.0
 """Longest wait for a server or an answer, seconds; only a broken test ever waits so long."""
 BARE: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals to pytest."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @asynccontextmanager
 async def hosting(app: Any, listening: socket.socket | None = None, **config: Any) -> AsyncIterator[int]:
     """Serve an application on a free port, or where `listening` does, until the block ends; yield the port."""
     listening = listening or socket.create_server(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(app, timeout_graceful_shutdown=2, **BARE | config))
+    server = DeafServer(uvicorn.Config(app, timeout_graceful_shutdown=2, **BARE | config))
     serving = asyncio.create_task(server.serve([listening]))
     try:
         async with asyncio.timeout(PATIENCE):

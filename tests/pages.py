@@ -10,7 +10,7 @@ from cardtrail.core.status import TRANSITIONS, diagram
 from cardtrail.issuer import settings as kit
 from cardtrail.meters.kit import KIT
 from cardtrail.meters.meter import Meter
-from cardtrail.meters.platform import PLATFORM
+from cardtrail.meters.platform import DELIVERER, PLATFORM
 from cardtrail.platform.settings import described
 from cardtrail.sandbox.examine.case import Case
 from cardtrail.sandbox.examine.catalogue import CASES
@@ -56,7 +56,8 @@ Each comes from its option, else from the environment, else it has its default. 
 
 ## The platform
 
-`cardtrail serve` takes all of them. The other commands that open a store read `CARDTRAIL_DATABASE` too.
+`cardtrail serve` takes all of them but `--watch-host` and `--watch-port`, which are for `cardtrail deliver`. The other
+commands that open a store read `CARDTRAIL_DATABASE` too.
 
 {_table(described())}
 ## The issuer kit
@@ -89,7 +90,10 @@ to do then in the [runbook](runbook/README.md), and what to look at in
 
 ## The platform
 
-`cardtrail serve` shows these. What is told of the store (`cardtrail_store_available` and all below it) is of all
+`cardtrail serve` shows all of these. With `--watch-port`, `cardtrail deliver` shows those that it counts and no others:
+{", ".join(f"`{each.name}`" for each in DELIVERER)}.
+
+What is told of the store (`cardtrail_store_available` and all below it) is of all
 processes on the same database, and the same in each of them: take the greatest, and add nothing.
 
 {_meters(PLATFORM)}

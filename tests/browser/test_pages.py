@@ -1,9 +1,10 @@
 """The pages as people see them: in a real browser, at both widths, in both themes, by hand and by keyboard."""
 
+import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import FloatRect, Page, expect
+from playwright.sync_api import FloatRect, Page, Route, expect
 
 from cardtrail.platform.ui.pages import PAGES
 from tests.looking import Site, Visit, log_in, screenshots, serious
@@ -14,7 +15,7 @@ TALLEST = 1_400
 PLACES = {
     "overview": "", "stuck": "stuck", "deliveries": "deliveries", "promise": "promise", "search": "cards?q=sbx-r",
     "card": "cards/sbx-re-order-0", "card-held": "cards/held-card", "contract": "../../contract",
-    "audit": "../../audit",
+    "audit": "../../audit", "audit-searched": "../../audit?action=account.add&actor=operator%3Atest",
 }  # fmt: skip
 
 
@@ -65,6 +66,91 @@ def test_a_page_is_drawn_anew_when_something_moves(site: Site, visit: Visit) -> 
         before = page.locator("ol.timeline li").count()
         site.platform.clock.advance("4d")
         expect(page.locator("ol.timeline li").nth(before)).to_be_visible(timeout=15_000)
+
+
+def test_what_is_open_focused_and_typed_stays_so_when_the_page_is_drawn_anew(site: Site, visit: Visit) -> None:
+    opened = "".join(
+        f'<details id="{name.lower()}"><summary>{name}</summary>of it</details>' for name in ("More", "Less")
+    )
+    with visit() as page:
+        page.route("**/stuck", lambda route: with_part(route, opened))
+        page.goto(site.home + "stuck")
+        page.get_by_text("More").click()
+        name = page.get_by_label("Limit for").nth(1).get_attribute("aria-label")
+        field = page.get_by_label(name or "", exact=True).first
+        field.fill("12.5")
+        page.evaluate("document.activeElement.setSelectionRange(1, 3)")
+        drawn_anew(page, site)
+        expect(page.locator("#more")).to_have_attribute("open", "")
+        expect(page.locator("#less")).not_to_have_attribute("open", "")
+        expect(field).to_have_value("12.5")
+        expect(field).to_be_focused()
+        assert page.evaluate("[document.activeElement.ariaLabel, document.activeElement.selectionStart]") == [name, 1]
+        page.get_by_text("More").press("Enter")  # and what is closed again stays closed
+        drawn_anew(page, site)
+        expect(page.get_by_text("More")).to_be_focused()
+        expect(page.locator("#more")).not_to_have_attribute("open", "")
+
+
+def test_the_focus_never_goes_to_a_button_of_something_else(site: Site, visit: Visit) -> None:
+    with visit() as page:
+        page.goto(site.home + "stuck")
+        page.get_by_role("button", name="Set").nth(1).focus()
+        group = "[...new FormData(document.activeElement.form)].filter(([name]) => name !== 'csrf').join()"
+        before = page.evaluate(group)
+        drawn_anew(page, site)
+        expect(page.locator(":focus")).to_have_text("Set")
+        assert page.evaluate(group) == before
+        carrier = page.locator(":focus").locator("xpath=..").locator("[name=carrier]").get_attribute("value")
+        page.route("**/stuck", lambda route: without_carrier(route, carrier or "none"))
+        drawn_anew(page, site)
+        expect(page.get_by_role("button", name="Set").nth(1)).to_be_visible()
+        assert page.evaluate("document.activeElement === document.body")
+
+
+def with_part(route: Route, part: str) -> None:
+    """Answer a page with something more in what is drawn anew."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=answer.text().replace("drawn anew by itself", f"drawn anew by itself {part}"))
+
+
+def without_carrier(route: Route, carrier: str) -> None:
+    """Answer a page on which no form is of that carrier."""
+    answer = route.fetch()
+    field = '<input type="hidden" name="carrier" value="{}">'
+    body = answer.text().replace(field.format(carrier), field.format("another"))
+    route.fulfill(response=answer, body=body)
+
+
+def drawn_anew(page: Page, site: Site) -> None:
+    """Let something move, and wait until the page shows it."""
+    page.evaluate("document.getElementById('live').dataset.old = 'yes'")
+    site.platform.clock.advance("3h")
+    expect(page.locator("#live")).not_to_have_attribute("data-old", "yes", timeout=15_000)
+
+
+def test_the_throughput_can_be_read_on_a_phone_without_scrolling(site: Site, visit: Visit) -> None:
+    boxes = """() => [...document.querySelectorAll('.chart.lines')]
+        .filter((each) => each.checkVisibility()).map((each) => [...each.querySelectorAll('text')]
+        .map((text) => [text.textContent, text.getBoundingClientRect().toJSON()]))"""
+    for width, labels in ((380, 3), (1600, 6)):
+        with visit(width=width) as page:
+            page.goto(site.home + "?range=30d")
+            [texts] = page.evaluate(boxes)
+            assert 0 < sum(bool(re.fullmatch(r"\d\d-\d\d", text)) for text, _ in texts) <= labels
+            assert {text.split()[0] for text, _ in texts} >= {"Requested", "Shipped", "Delivered"}
+            assert [text for text, box in texts if box["left"] < 0 or box["right"] > width] == []
+            assert [text for text, box in texts if box["height"] < 12] == []
+            for one, (text, box) in enumerate(texts):
+                assert [other for other, beside in texts[one + 1 :] if overlap(box, beside)] == [], text
+
+
+def overlap(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Tell whether one text lies over another, by more than a hair."""
+    return (
+        min(one["right"], other["right"]) - max(one["left"], other["left"]) > 1
+        and min(one["bottom"], other["bottom"]) - max(one["top"], other["top"]) > 2
+    )
 
 
 def number_of(site: Site, card_id: str) -> str:

@@ -85,14 +85,35 @@ def test_ports_and_paths_agree() -> None:
     assert f"CARDTRAIL_PORT={port}" in image()
     assert f"127.0.0.1:{port}/healthz" in image()
     paths = {route[1] for route in http.ROUTES}
-    probes = [service[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
-    assert (probes, set(probes) - paths) == (["/healthz", "/healthz", "/readyz"], set())
     for name in deployments():
+        probes = [container(name)[each]["httpGet"] for each in ("startupProbe", "livenessProbe", "readinessProbe")]
+        assert [each["path"] for each in probes] == ["/healthz", "/healthz", "/readyz"]
+        assert {each["path"] for each in probes} <= paths
+        assert {each["port"] for each in probes} == {each["name"] for each in container(name)["ports"]}
         mounts = {each["mountPath"] for each in container(name)["volumeMounts"]}
         assert str(Path(config()["CARDTRAIL_SECRET_KEY_FILE"]).parent) in mounts
         assert "/var/lib/cardtrail" in mounts
     [secret] = [each for each in manifests() if each["metadata"]["name"] == "cardtrail-secret-key"]
     assert Path(config()["CARDTRAIL_SECRET_KEY_FILE"]).name in secret["stringData"]
+
+
+def test_a_deliverer_is_watched_where_it_listens() -> None:
+    [port] = [each["containerPort"] for each in container("cardtrail-deliver")["ports"]]
+    assert str(port) == config()["CARDTRAIL_WATCH_PORT"]
+    assert config()["CARDTRAIL_WATCH_HOST"] == "0.0.0.0"  # noqa: S104 -- in a pod
+    assert {"CARDTRAIL_WATCH_HOST=0.0.0.0", "CARDTRAIL_WATCH_PORT=8080"} <= set(image().replace("\\", "").split())
+    [unit] = [unit.read_text() for unit in UNITS if unit.stem == "cardtrail-deliver"]
+    [beside] = re.findall(r"^Environment=CARDTRAIL_WATCH_PORT=(\d+)$", unit, re.MULTILINE)
+    assert int(beside) not in {0, Settings().port}
+
+
+def test_prometheus_is_told_where_each_pod_shows_its_metrics() -> None:
+    for name, each in deployments().items():
+        [port] = [each["containerPort"] for each in container(name)["ports"]]
+        told = each["template"]["metadata"]["annotations"]
+        assert told == {
+            "prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics",
+        }  # fmt: skip
 
 
 def test_two_services_that_do_not_deliver_and_one_that_does() -> None:

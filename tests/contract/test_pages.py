@@ -2,7 +2,9 @@
 
 import asyncio
 import csv
+import html
 import io
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from cardtrail.db import Transaction
+from cardtrail.pages.door import trail
+from cardtrail.pages.door.change import Changed
+from cardtrail.pages.door.trail import write
 from cardtrail.platform.app import Platform
 from cardtrail.platform.endpoint import Config, Endpoint, Secrets
 from cardtrail.platform.ingest import ALL, Sender
@@ -208,6 +214,111 @@ def test_what_people_change_stands_in_the_audit_before_and_after(database_url: s
         ]  # fmt: skip
         shown = (await person.get("/ui/audit")).body
         assert shown.count(b"account:operator") >= 4
+
+    played(database_url, tmp_path, play)
+
+
+async def _written(platform: Platform, count: int) -> None:
+    """Write lines of the audit: every third by ada, every fifth of a kind of its own, every seventh of one subject."""
+
+    def lines(tx: Transaction) -> None:
+        for number in range(count):
+            told = Changed(
+                "party.add" if number % 5 else "party.revoke", f"party-{number % 7}", None, {"number": number}, None
+            )
+            write(tx, f"{number:016x}-{0:012x}", "operator:bob" if number % 3 else "operator:ada", number, told)
+
+    await platform.db.transact(lines)
+
+
+def numbers_in(body: bytes) -> list[int]:
+    """Return which of these lines a page shows."""
+    return [int(each) for each in re.findall(rb"&#34;number&#34;:(\d+)", body)]
+
+
+def test_the_audit_is_searched_by_whom_by_what_and_of_what_a_page_at_a_time(database_url: str, tmp_path: Path) -> None:
+    async def play(platform: Platform, port: int) -> None:
+        await _written(platform, 2_000)
+        person = Person(port)
+        await person.log_in("operator")
+        for query, least, steps in (
+            ("actor=operator%3Aada", 0, 3), ("action=party.revoke", 0, 5), ("subject=party-3", 3, 7),
+            ("actor=operator%3Aada&action=party.revoke&subject=party-0", 0, 105), ("", 0, 1),
+        ):  # fmt: skip
+            wanted = [each for each in range(2_000) if each % steps == least][::-1]
+            shown: list[int] = []
+            way = f"/ui/audit?{query}"
+            while len(shown) < len(wanted):
+                page = await person.get(way)
+                more = numbers_in(page.body)
+                assert more == wanted[len(shown) : len(shown) + len(more)], query
+                assert more, query
+                shown += more
+                [further] = re.findall(rb'<a href="([^"]*)">Older</a>', page.body) or [b""]
+                way = "/ui/audit" + html.unescape(further.decode())
+        nothing = await person.get("/ui/audit?actor=nobody&action=party.add")
+        assert b"Nothing of the kind was changed." in nothing.body
+
+    played(database_url, tmp_path, play)
+
+
+def test_a_search_of_the_audit_for_what_is_rare_goes_no_further_than_its_limit_and_says_where_to_go_on(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail, "MAX_WALKED", 60)
+    monkeypatch.setattr(trail, "WALKED_AT_ONCE", 20)
+
+    async def play(platform: Platform, port: int) -> None:
+        await _written(platform, 1_000)
+        person = Person(port)
+        await person.log_in("operator")
+        way, pages, shown = "/ui/audit?subject=party-0&actor=operator%3Aada&action=none", 0, list[int]()
+        while way != "/ui/audit":
+            page = await person.get(way)
+            shown += numbers_in(page.body)
+            [further] = re.findall(rb'<a href="([^"]*)">Older</a>', page.body) or [b""]
+            way = "/ui/audit" + html.unescape(further.decode())
+            assert b"there are older ones" in page.body or not further
+            pages += 1
+        assert (pages, shown) == (3, [])  # 143 lines are of that subject, 60 of which are looked at by each page
+
+    played(database_url, tmp_path, play)
+
+
+def test_what_is_searched_for_in_the_audit_is_checked_and_named(database_url: str, tmp_path: Path) -> None:
+    async def play(_platform: Platform, port: int) -> None:
+        person = Person(port)
+        await person.log_in("operator")
+        for query, field in (
+            ("actor=%00", "actor"), ("action=" + "x" * 129, "action"), ("subject=a&subject=b", "subject"),
+            ("before=%00", "before"), ("before=x", "before"), ("before=%7F", "before"),
+        ):  # fmt: skip
+            answer = await person.get(f"/ui/audit?{query}")
+            assert (answer.status, f"{field}:".encode() in answer.body) == (400, True), query
+        page = await person.get("/ui/audit?actor=%22%3E%3Cscript%3E&action=%E2%82%AC%26")
+        assert page.status == 200
+        assert b"<script>" not in page.body.replace(b"<script src=", b"")
+
+    played(database_url, tmp_path, play)
+
+
+def test_what_is_not_there_is_told_by_a_page_of_the_house(database_url: str, tmp_path: Path) -> None:
+    async def play(_platform: Platform, port: int) -> None:
+        person = Person(port)
+        await person.log_in("operator")
+        csrf = csrf_in(await person.get("/ui/audit"))
+        lost = [
+            await person.get(path)
+            for path in ("/ui/nowhere", "/ui/audit/x", f"/ui/issuers/{ISSUER}/x", "/ui//", "/ui/%00")
+        ]
+        lost.append(await person.post("/ui/nowhere", {"csrf": csrf}))
+        for answer in lost:
+            assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+            assert b"There is no such page." in answer.body
+        wrong = await person.post("/ui/audit", {"csrf": csrf})
+        assert (wrong.status, wrong.headers["content-type"]) == (405, "text/html; charset=utf-8")
+        assert b"This page cannot be asked so." in wrong.body
+        assert "GET" in wrong.headers["allow"]
 
     played(database_url, tmp_path, play)
 

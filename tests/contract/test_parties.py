@@ -12,7 +12,8 @@ from joserfc.jwk import ECKey
 from cardtrail.db import Database, Transaction, open_database
 from cardtrail.errors import Conflict, InputError, NotFound, SettingError, StoreUnavailable, Unauthorized
 from cardtrail.files.box import Box
-from cardtrail.pages.door.trail import list_audit
+from cardtrail.pages.door.trail import LATEST, list_audit
+from cardtrail.platform.ledger import LAST
 from cardtrail.platform.parties import (
     INGEST,
     MAX_KEYS,
@@ -492,6 +493,13 @@ async def test_the_audit_is_read_page_by_page(node: Node) -> None:
     first = await list_audit(node.db, most=3)
     rest = await list_audit(node.db, before=first[-1].audit_id)
     assert first + rest == whole
+
+
+def test_what_sorts_after_every_id_is_a_letter_or_it_would_come_first_in_many_collations() -> None:
+    """Was a bug: `~` comes before all digits in en_US, where the audit and the ledger were empty on PostgreSQL."""
+    for last in (LATEST, LAST):
+        assert last.isalpha()
+        assert last > max("0123456789abcdef")
 
 
 async def test_what_is_refused_is_not_written_down(node: Node, key: ECKey) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cardtrail.db.sql import Query, queries_of, tagged_lines
+from cardtrail.pages.door.trail import Wanted
 from cardtrail.platform.store import open_store, queries, schema
 from tests.desk import connected, execute
 from tests.planning import nodes_of, plan_on_postgres, plan_on_sqlite, primary_keys
@@ -136,7 +137,8 @@ INSERT INTO assertion_seen SELECT 'party-' || n % 10, 'jti-' || n, n FROM number
 INSERT INTO party SELECT 'party-' || n, 'ISSUER', 'ACTIVE', 1, '[]', '[]', '[]', '[]', 0, 100, n FROM numbers;
 INSERT INTO party_key SELECT 'party-' || n, 'key-1', 'ACTIVE', '{}', n FROM numbers;
 INSERT INTO signing_key SELECT 'key-' || n, '{}', '', n FROM numbers;
-INSERT INTO audit SELECT lpad(n::text, 9, '0'), n, 'actor', 'action', 'subject', NULL, NULL FROM numbers;
+INSERT INTO audit SELECT lpad(n::text, 9, '0'), n, 'actor-' || n % 100, 'action-' || n % 50,
+    'subject-' || n % 1000, NULL, NULL FROM numbers;
 INSERT INTO account SELECT 'name-' || n, 'ACTIVE', 1, '', '{}', 0, n, NULL, 'sso', 'sub-' || n FROM numbers;
 INSERT INTO session SELECT 'name-' || n / 5, 'hash-' || n, 1, '', n, n, n FROM numbers;
 INSERT INTO meta SELECT 'name-' || n, 'value' FROM numbers
@@ -189,6 +191,20 @@ def test_postgres_looks_at_the_health_of_lanes_without_reading_all_notifications
             plan = plan_on_postgres(filled_postgres, query, mode, _KNOWN)
             read = [node for node in nodes_of(plan) if node.get("Relation Name") == "notification" and is_scan(node)]
             assert read == [], (name, mode, json.dumps(plan, indent=1))
+
+
+def test_the_audit_is_searched_by_an_index_for_each_thing_it_can_be_asked_for(
+    filled_sqlite: str, filled_postgres: str
+) -> None:
+    for what in Wanted._fields:
+        name = f"list_audit_of_{what}"
+        [step] = plan_on_sqlite(filled_sqlite, queries_of(queries(), "sqlite")[name])
+        assert re.search(rf"INDEX audit_{what} \({what}>\? AND \({what},audit_id\)<\(\?,\?\)\)", step), step
+        query = queries_of(queries(), "postgres")[name]
+        for mode in ("force_generic_plan", "force_custom_plan"):
+            plan = plan_on_postgres(filled_postgres, query, mode, _KNOWN | {what: f"{what}-7", "before": "~"})
+            used = [node["Index Name"] for node in nodes_of(plan) if "Index Name" in node]
+            assert used == [f"audit_{what}"], (name, mode, json.dumps(plan, indent=1))
 
 
 # ── the schema

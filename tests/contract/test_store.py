@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -570,6 +571,17 @@ def test_a_work_that_always_loses_is_given_up(postgres_url: str) -> None:
             site.transact(losing)
         assert len(runs) == 6
         assert site.transact(put("after")) == "there"
+
+
+@pytest.mark.parametrize("statement", [
+    "INSERT INTO parcel VALUES ('dhl', 'JD014600006281230704', 1), ('dhl', 'JD014600006281230704', 2)",
+    "INSERT INTO card VALUES ('JD014600006281230704', NULL, NULL)",
+])  # fmt: skip
+def test_an_error_of_the_store_tells_no_value_of_the_row(database_url: str, statement: str) -> None:
+    with desk(database_url) as site:
+        with pytest.raises(Exception, match=r"(?i)unique|not.null") as raised:
+            site.transact(lambda tx: tx.script(f"{statement};\n"))
+        assert "JD0146" not in "".join(format_exception(raised.value))
 
 
 _OURS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -18,6 +18,7 @@ from cardtrail.logs import configure
 from cardtrail.platform.app import deliverer_of
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.endpoints import Endpoints
+from cardtrail.platform.metrics import DelivererMetrics
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.store import open_store
 
@@ -32,7 +33,7 @@ async def deliver(url: str, steps: str, seconds: int) -> None:
         database=url, delivery_steps=steps, delivery_timeout=seconds, egress_allow="127.0.0.0/8", egress_http=True
     )
     db = open_store(url)
-    deliverer = deliverer_of(settings, db, Endpoints(db, BOX, wall_clock), lambda _answer, _carried: None)
+    deliverer = deliverer_of(settings, db, Endpoints(db, BOX, wall_clock), DelivererMetrics())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     sys.stdout.write(f"{deliverer.holder}\n")

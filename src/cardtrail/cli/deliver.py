@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvloop
@@ -13,12 +15,14 @@ from cardtrail.logs import configure
 from cardtrail.platform.app import deliverer_of, tune
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.endpoints import Endpoints
-from cardtrail.platform.settings import Settings, described, settings_of
+from cardtrail.platform.metrics import DelivererMetrics
+from cardtrail.platform.settings import WATCHED, Settings, described, settings_of
 from cardtrail.platform.store import open_store
+from cardtrail.platform.watch import Watching, listening
 
-NEEDED = frozenset({
+NEEDED = WATCHED | {
     "database", "secret_key_file", "delivery_timeout", "delivery_steps", "egress_allow", "egress_http", "log_level",
-})  # fmt: skip
+}  # fmt: skip
 """The settings that deliver."""
 RUNNING = "cardtrail delivers notifications"
 """What is printed once it looks for work."""
@@ -27,7 +31,8 @@ RUNNING = "cardtrail delivers notifications"
 def deliver(**given: Any) -> None:
     """Send notifications, and nothing else; any number of processes share the work.
 
-    Every option can also come from the environment. SIGTERM or Ctrl-C finishes the calls that are under way.
+    Every option can also come from the environment. SIGTERM or Ctrl-C finishes the calls that are under way. With
+    --watch-port it answers /metrics, /healthz and /readyz.
     """
     settings = settings_of(given)
     configure(settings.log_level)
@@ -38,17 +43,35 @@ async def _deliver(settings: Settings) -> None:
     db = open_store(settings.database)
     try:
         endpoints = Endpoints(db, box_of(settings.secret_key_file, settings.database), wall_clock)
-        deliverer = deliverer_of(settings, db, endpoints, lambda _answer, _carried: None)
-        tune()
-        asked = _asked_to_end()
-        running = asyncio.create_task(deliverer.run())
-        print(RUNNING, file=sys.stderr, flush=True)  # noqa: T201 -- for a person
-        await asked.wait()
-        deliverer.end()
-        await running
-        await deliverer.stop()
+        metrics = DelivererMetrics()
+        deliverer = deliverer_of(settings, db, endpoints, metrics)
+        async with _watched(settings, Watching(db, deliverer, metrics)):
+            tune()
+            asked = asyncio.create_task(_asked_to_end().wait())
+            running = asyncio.create_task(deliverer.run())
+            print(RUNNING, file=sys.stderr, flush=True)  # noqa: T201 -- for a person
+            await asyncio.wait((asked, running), return_when=asyncio.FIRST_COMPLETED)
+            deliverer.end()
+            await running  # one that broke ends the process: whoever watches that begins it anew
+            await deliverer.stop()
     finally:
         db.close()
+
+
+@asynccontextmanager
+async def _watched(settings: Settings, watching: Watching) -> AsyncIterator[None]:
+    """Answer those who watch for as long as the block lasts, where a port is set. Raises SettingError."""
+    if not settings.watch_port:
+        yield
+        return
+    server = watching.server()
+    with listening(settings.watch_host, settings.watch_port) as place:
+        answering = asyncio.create_task(server.serve([place]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await answering
 
 
 def _asked_to_end() -> asyncio.Event:

@@ -17,7 +17,6 @@ from cardtrail.cli.config import issuer_config
 from cardtrail.cli.kit import MIRROR, Flag, check_issuer, client_of, limits_of, lines_of, mirrored
 from cardtrail.cli.metering import Metering
 from cardtrail.cli.options import signature_of
-from cardtrail.cli.server import Server
 from cardtrail.cli.show import print_all, print_json, when
 from cardtrail.errors import SettingError, StoreUnavailable
 from cardtrail.files.box import box_of
@@ -34,6 +33,7 @@ from cardtrail.issuer.settings import Settings, described, settings_of
 from cardtrail.issuer.silence import HOUR
 from cardtrail.issuer.trust import Trust
 from cardtrail.logs import configure
+from cardtrail.server import Server
 
 if TYPE_CHECKING:
     from cardtrail.issuer.ui.front import Front

@@ -7,7 +7,7 @@ from cardtrail.cli.options import signature_of
 from cardtrail.errors import StoreUnavailable
 from cardtrail.logs import configure
 from cardtrail.platform.app import Platform, server_of
-from cardtrail.platform.settings import described, settings_of
+from cardtrail.platform.settings import WATCHED, described, settings_of
 
 
 def serve(**given: Any) -> None:
@@ -28,4 +28,6 @@ def serve(**given: Any) -> None:
         sys.exit(3)
 
 
-serve.__signature__ = signature_of(described())  # type: ignore[attr-defined]  # read by inspect.signature
+serve.__signature__ = signature_of(  # type: ignore[attr-defined]  # read by inspect.signature
+    each for each in described() if each.name not in WATCHED
+)

@@ -159,6 +159,12 @@ def _pool(url: str, most: int, options: str) -> Pool:
     )  # fmt: skip
 
 
+def _bare(error: psycopg.Error) -> psycopg.Error:
+    """Return an error without its details, which hold the values of the row: a log may print it."""
+    error.args = (error.diag.message_primary or type(error).__name__,)
+    return error
+
+
 class PostgresDatabase:
     """A PostgreSQL database, shared by any number of processes; see `Database`."""
 
@@ -186,7 +192,7 @@ class PostgresDatabase:
                 with pool.connection() as connection:
                     return run(connection)
             except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation) as error:
-                last = error
+                last = _bare(error)
                 time.sleep(RERUN_PAUSE * (attempt + 1))  # or it could take the winner's next lock before the winner
             except PoolTimeout as error:
                 raise StoreUnavailable("the database gives no connection") from error
@@ -195,6 +201,8 @@ class PostgresDatabase:
                 if attempt >= 1:
                     break
                 pool.check()
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                raise _bare(error)  # noqa: B904 -- it is the same one
             except errors.ReadOnlySqlTransaction as error:
                 raise StoreUnavailable(f"the database cannot be used now: {error}") from error
         if isinstance(last, errors.UniqueViolation):

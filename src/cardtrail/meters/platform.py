@@ -11,7 +11,7 @@ PLATFORM: tuple[Meter, ...] = (
     # ── of the process ──
     gauge(
         "cardtrail_build_info", "1", "Always 1; what runs, and on what.",
-        version="the version of cardtrail", engine=("sqlite", "postgres"),
+        version="the version of cardtrail", engine=("sqlite", "postgres"), process=("serve", "deliver"),
     ),
     counter(
         "cardtrail_requests_total", "requests", "Requests answered, the on-demand answer apart.",
@@ -45,6 +45,10 @@ PLATFORM: tuple[Meter, ...] = (
         "cardtrail_delivery_carried_total", "notifications", "Notifications in calls to endpoints.", result="as above",
     ),
     durations("cardtrail_delivery_seconds", "How long calls to endpoints took."),
+    gauge(
+        "cardtrail_delivery_look_age_seconds", "seconds",
+        "Since this process looked last for what to send, which it does all the time; only where it delivers.",
+    ),
     counter(
         "cardtrail_background_failures_total", "turns", "Turns of the background's work that failed.",
         work="whose turn it was",
@@ -97,3 +101,11 @@ PLATFORM: tuple[Meter, ...] = (
         "For how long the oldest settled notification should be gone; 0 where none should.",
     ),
 )  # fmt: skip
+
+_COUNTED_BY_A_DELIVERER = {
+    "cardtrail_build_info", "cardtrail_delivery_attempts_total", "cardtrail_delivery_carried_total",
+    "cardtrail_delivery_seconds", "cardtrail_delivery_look_age_seconds", "cardtrail_background_failures_total",
+    "cardtrail_pan_like_lines_total",
+}  # fmt: skip
+DELIVERER = tuple(meter for meter in PLATFORM if meter.name in _COUNTED_BY_A_DELIVERER)
+"""What `cardtrail deliver` counts; it shows nothing else, or a 0 that nobody counted would pass for what was seen."""

@@ -86,7 +86,22 @@ _MARKS = ("circle", "square", "diamond", "bar")
 
 def lines(series: Sequence[Series], labels: Sequence[str], title: str) -> Markup:
     """Return counts over time, a line each with a mark and a dash of its own; `labels` are those of the columns."""
-    width, height, left, top, bottom = 640, 220, 44, 12, 168
+    wide, narrow = Frame(640, 168, 6, 4), Frame(328, 168, 3, 2)
+    pictures = _lines(series, labels, title, wide, "lines wide") + _lines(series, labels, title, narrow, "lines narrow")
+    return Markup("<div>") + pictures + Markup("</div>")
+
+
+class Frame(NamedTuple):
+    """How lines are drawn: width, where 0 is, how many labels at most, and how many names stand in a row."""
+
+    width: int
+    bottom: int
+    labels: int
+    beside: int
+
+
+def _lines(series: Sequence[Series], labels: Sequence[str], title: str, frame: Frame, kind: str) -> Markup:
+    width, bottom, left, top = frame.width, frame.bottom, 44, 12
     most = max((max(each.values, default=0) for each in series), default=0) or 1
     across = (width - left - 12) / max(len(labels) - 1, 1)
     parts = [
@@ -94,7 +109,7 @@ def lines(series: Sequence[Series], labels: Sequence[str], title: str) -> Markup
         f'y="{y + 4}">{value:,}</text>'
         for y, value in ((bottom, 0), (top, most))
     ]
-    every = max(1, len(labels) // 6)
+    every = max(1, -(-len(labels) // frame.labels))
     parts += [
         f'<text class="axis" x="{left + place * across:.0f}" y="{bottom + 18}">{escape(label)}</text>'
         for place, label in enumerate(labels) if place % every == 0 and place * across < width - left - 40
@@ -105,14 +120,16 @@ def lines(series: Sequence[Series], labels: Sequence[str], title: str) -> Markup
         ]
         told = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline class="line s{number}" points="{told}"/>')
-        parts += [_mark(_MARKS[number % 4], x, y, number) for x, y in points[:: max(1, len(points) // 24)]]
-        x = left + number * 150
-        parts.append(_mark(_MARKS[number % 4], x, height - 14, number))
+        parts += [_mark(_MARKS[number % 4], x, y, number) for x, y in points[:: max(1, len(points) // (width // 26))]]
+        row, column = divmod(number, frame.beside)
+        x, y = left + column * (width - left) / frame.beside, bottom + 38 + row * 22
+        parts.append(_mark(_MARKS[number % 4], x, y, number))
         parts.append(
-            f'<text class="legend" x="{x + 12}" y="{height - 10}">{escape(each.name)} '
+            f'<text class="legend" x="{x + 12:.0f}" y="{y + 4}">{escape(each.name)} '
             f"{escape(each.told) or format(sum(each.values), ',')}</text>"
         )
-    return _svg("".join(parts), width, height, title, "lines")
+    rows = -(-len(series) // frame.beside)
+    return _svg("".join(parts), width, bottom + 30 + 22 * max(rows, 1), title, kind)
 
 
 def _mark(shape: str, x: float, y: float, number: int) -> str:

@@ -5,7 +5,9 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Router
 
+from cardtrail.pages.door.asgi import Receive, Scope, Send
 from cardtrail.pages.door.visitor import csrf_of, visitor_of
 from cardtrail.pages.render import Renderer
 
@@ -36,3 +38,11 @@ class Frame:
             "told": "", "operates": bool(issuer_id) and visitor.may_operate(issuer_id),
             "address": request.url.path + (f"?{query}" if query else ""),
         } | values)  # fmt: skip
+
+
+class PageRouter(Router):
+    """A router that raises 404 and 405, as in an application, so that the door answers them as it does all others."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await super().__call__({**scope, "app": self}, receive, send)

@@ -24,9 +24,9 @@ def one_of(request: Request, name: str, default: str, known: tuple[str, ...]) ->
     return word
 
 
-def searched(request: Request) -> str:
-    """Return what is searched for, `q`. Raises InputError."""
-    text = (single(request, "q") or "").strip()
+def searched(request: Request, name: str = "q") -> str:
+    """Return what is searched for, "" where it is not given. Raises InputError."""
+    text = (single(request, name) or "").strip()
     if len(text) > MAX_QUERY or not text.isprintable():
-        raise InputError("q", f"at most {MAX_QUERY} characters that can be read", "FIELD_INVALID_VALUE")
+        raise InputError(name, f"at most {MAX_QUERY} characters that can be read", "FIELD_INVALID_VALUE")
     return text

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -14,7 +15,8 @@ from cardtrail.pages.words import ago, days, lasting, number, when, word_of
 
 STATIC = {
     "style.css": "text/css; charset=utf-8", "htmx.min.js": "text/javascript; charset=utf-8",
-    "sse.min.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+    "sse.min.js": "text/javascript; charset=utf-8", "keep.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
 }  # fmt: skip
 """The files there are, with their types; nothing else is served."""
 _A_WHILE = "public, max-age=600"
@@ -22,6 +24,11 @@ _A_WHILE = "public, max-age=600"
 
 def _bytes_of(name: str) -> bytes:
     return resources.files("cardtrail.pages").joinpath("static", name).read_bytes()
+
+
+def _merged(given: Mapping[str, str], name: str, value: str) -> str:
+    """Return a query in which one of the given filters has another value."""
+    return urlencode({**given, name: value})
 
 
 class Renderer:
@@ -38,7 +45,8 @@ class Renderer:
         )  # fmt: skip
         self._env.globals |= {"chart": chart}
         self._env.filters |= {
-            "when": when, "ago": ago, "days": days, "lasting": lasting, "number": number, "word": word_of,
+            "merged": _merged, "when": when, "ago": ago, "days": days, "lasting": lasting, "number": number,
+            "word": word_of,
         }  # fmt: skip
 
     def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:

@@ -1,16 +1,18 @@
 """The page of the audit trail, for whoever may see every issuer."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cardtrail.db import Database
-from cardtrail.pages.door.trail import LATEST, list_audit
+from cardtrail.errors import InputError
+from cardtrail.pages.door.trail import AUDIT_ID, LATEST, Wanted, search_audit
 from cardtrail.pages.door.visitor import visitor_of
 from cardtrail.pages.frame import Frame
-from cardtrail.pages.query import single
+from cardtrail.pages.query import searched, single
 
 AUDITED = 100
 """Lines of the audit trail on a page."""
@@ -28,11 +30,15 @@ class TrailPage:
         if visitor_of(request).issuers != "all":
             raise HTTPException(404)
         before = single(request, "before") or LATEST
-        lines = await list_audit(self._db, before=before, most=AUDITED)
+        if before != LATEST and not AUDIT_ID.fullmatch(before):
+            raise InputError("before", "the id of a line", "FIELD_INVALID_VALUE")
+        wanted = Wanted(*(searched(request, name) for name in Wanted._fields))
+        found = await search_audit(self._db, wanted, before=before, most=AUDITED)
         shown = [{"before": _text(each.before), "after": _text(each.after), "at": each.at, "actor": each.actor,
-                  "action": each.action, "subject": each.subject} for each in lines]  # fmt: skip
-        further = lines[-1].audit_id if len(lines) == AUDITED else ""
-        return self._frame.shown(request, "audit.html", lines=shown, next=further)
+                  "action": each.action, "subject": each.subject} for each in found.lines]  # fmt: skip
+        given = {name: value for name, value in wanted._asdict().items() if value}
+        older = urlencode(given | {"before": found.further}) if found.further else ""
+        return self._frame.shown(request, "audit.html", lines=shown, wanted=wanted, given=given, older=older)
 
 
 def _text(value: Any) -> str:

@@ -2,13 +2,9 @@
 
 import asyncio
 import gc
-import signal
-import socket
 import sys
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -26,7 +22,7 @@ from cardtrail.platform.audit import Recorded
 from cardtrail.platform.auth import Authenticator, Registry, wall_clock
 from cardtrail.platform.connector import ProductionConnector, connector_of
 from cardtrail.platform.counts import Counts
-from cardtrail.platform.deliver import Deliverer, Note, Options
+from cardtrail.platform.deliver import Deliverer, Options
 from cardtrail.platform.egress import CONNECT_TIMEOUT, Egress
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.epoch import Home
@@ -34,7 +30,7 @@ from cardtrail.platform.feed import Feed
 from cardtrail.platform.health import Clocks, Health
 from cardtrail.platform.ingest import Ingest
 from cardtrail.platform.ledger import Ledger
-from cardtrail.platform.metrics import Metrics
+from cardtrail.platform.metrics import DelivererMetrics, Metrics
 from cardtrail.platform.orders import Orders
 from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.placing import Placing
@@ -49,6 +45,7 @@ from cardtrail.platform.sweep import Sweep
 from cardtrail.platform.tls import uvicorn_options
 from cardtrail.platform.tokens import Tokens
 from cardtrail.platform.ui.pages import Pages
+from cardtrail.server import Server
 
 MAX_DELIVERY_TIMEOUT = 120
 """Longest call to an endpoint that can be set, seconds."""
@@ -97,7 +94,7 @@ class Platform:
         self.egress = egress_of(settings)
         self.ledger = Ledger(self.db)
         self.replay = Replay(self.db, wall_clock, settings.settled_days)
-        self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics.attempted)
+        self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics)
         self.ingest.on_commit = self.deliverer.wake
         self.sightings = Sightings(self.db)
         self.ingest.on_read = self.sightings.note
@@ -117,6 +114,8 @@ class Platform:
         self.metrics.runs_on(self.db.engine)
         self.metrics.read("cardtrail_registry_age_seconds", lambda: self.registry.age)
         self.metrics.read("cardtrail_events_in_hand", lambda: self.ingest.in_hand)
+        if self.settings.deliver:
+            self.metrics.read("cardtrail_delivery_look_age_seconds", lambda: self.deliverer.look_age)
 
     async def start(self) -> None:
         """Load what every request needs, then begin the background loops. Raises StoreUnavailable."""
@@ -173,9 +172,12 @@ def egress_of(settings: Settings) -> Egress:
     )  # fmt: skip
 
 
-def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, note: Note) -> Deliverer:
-    """Return the deliverer of the settings, not yet running. Raises SettingError."""
-    options = Options(timeout=settings.delivery_timeout, steps=steps_of(settings.delivery_steps), note=note)
+def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, metrics: DelivererMetrics) -> Deliverer:
+    """Return the deliverer of the settings, not yet running, which `metrics` count. Raises SettingError."""
+    options = Options(
+        timeout=settings.delivery_timeout, steps=steps_of(settings.delivery_steps), note=metrics.attempted,
+        failed=metrics.failed,
+    )  # fmt: skip
     return Deliverer(db, egress_of(settings), endpoints, options)
 
 
@@ -233,35 +235,6 @@ async def _lifespan(platform: Platform, receive: Receive, send: Send) -> None:
     await receive()
     await platform.stop()
     await send({"type": "lifespan.shutdown.complete"})
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, which being told to stop is a clean end of, not one by a signal.
-
-    `release` is called when it begins to stop, so that nobody waits for what may never happen.
-    """
-
-    def __init__(self, config: uvicorn.Config, release: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._release = release
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End all waiting, then finish what was begun."""
-        self._release()
-        await super().shutdown(sockets)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Ask for the end on SIGTERM and SIGINT; a second one insists. Only a process's main thread hears signals."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def server_of(platform: Platform, app: Asgi | None = None, **options: Any) -> Server:

@@ -40,6 +40,7 @@ RENEWALS = 4
 
 _log = structlog.get_logger()
 Note = Callable[[Answer, int], None]
+Failed = Callable[[str], None]
 
 
 def lease_seconds(timeout: float) -> float:
@@ -50,7 +51,7 @@ def lease_seconds(timeout: float) -> float:
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a process delivers: the longest a call takes (s), the waits after failures (µs), its clocks, who is told.
 
-    `wall` gives process time in µs, `monotonic` seconds.
+    `wall` gives process time in µs, `monotonic` seconds. `note` hears of each call, `failed` of each look that failed.
     """
 
     timeout: float = 15.0
@@ -58,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     wall: Callable[[], int] = wall_clock
     monotonic: Callable[[], float] = time.monotonic
     note: Note = lambda _answer, _carried: None
+    failed: Failed = lambda _work: None
 
 
 class Deliverer:
@@ -77,6 +79,18 @@ class Deliverer:
         self._woken = asyncio.Event()
         self._renew_at = 0.0
         self._stopping = False
+        self._failed = options.failed
+        self._turned_at = self._looked_at = options.monotonic()
+
+    @property
+    def look_age(self) -> float:
+        """Seconds since it looked for work with success."""
+        return self._tools.monotonic() - self._looked_at
+
+    @property
+    def turn_age(self) -> float:
+        """Seconds since it began to look, whatever came of it: that grows only where `run` has ended or hangs."""
+        return self._tools.monotonic() - self._turned_at
 
     @property
     def holder(self) -> str:
@@ -199,7 +213,7 @@ class Deliverer:
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
             await asyncio.sleep(max(0.0, looked_at + LOOK_LEAST - self._tools.monotonic()))
-            began = self._tools.monotonic()
+            began = self._turned_at = self._tools.monotonic()
             try:
                 if not (self._woken.is_set() or moved() or began - looked_at > MAX_PAUSE):
                     continue
@@ -208,12 +222,17 @@ class Deliverer:
                 await self.look()
             except CardtrailError as error:
                 _log.error("not_looked", error=str(error))
-                pause = MAX_PAUSE
+                pause = self._not_looked()
             except Exception:  # noqa: BLE001 -- a deliverer that ended unseen would be worse than one that goes on
                 _log.exception("not_looked")
-                pause = MAX_PAUSE
+                pause = self._not_looked()
             else:
+                self._looked_at = self._tools.monotonic()
                 pause = min(MAX_PAUSE, max(LOOK_SECONDS, LOOK_SHARE * (self._tools.monotonic() - began)))
+
+    def _not_looked(self) -> float:
+        self._failed(type(self).__name__)
+        return MAX_PAUSE
 
     def end(self) -> None:
         """Let `run` return after the look that it may be at, so that no lease is taken and forgotten."""

@@ -14,8 +14,8 @@ MAX_LISTED = 1_000
 """Most notifications in one list."""
 MAX_IDS = 1_000
 """Most notifications that can be named at once."""
-FIRST, LAST = "", "~"
-"""Sort before and after every notification id."""
+FIRST, LAST = "", "g"
+"""Sort before and after every notification id, which are hexadecimal; in any collation."""
 OPEN = (NotificationState.PENDING, NotificationState.REFUSED, NotificationState.DEAD, NotificationState.WITHHELD)
 """The states of what was not delivered, and that has no newer picture in its place."""
 

@@ -71,10 +71,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What people call the provider: the log-in says "Log in with" it."""
     log_level: str = "info"
     """debug, info, warning or error."""
+    watch_host: str = "127.0.0.1"
+    """Address on which `cardtrail deliver` answers `/metrics`, `/healthz` and `/readyz`."""
+    watch_port: int = 0
+    """Port for that, another one than a service's on the same machine; 0 answers nobody."""
     drain_seconds: int = 20
     """How long a stopping service finishes what it has begun."""
 
 
+WATCHED = frozenset({"watch_host", "watch_port"})
+"""The settings that only `cardtrail deliver` has a use for: a service is watched where it serves."""
 MAX_STEPS = 100
 """Most waits of the delivery schedule."""
 MAX_STEP = 86_400

@@ -2,13 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import uvicorn
 
 from cardtrail.issuer.asgi import Asgi
 from cardtrail.sandbox.wire.line import LineProtocol
+from cardtrail.server import DeafServer
 
 HOST = "127.0.0.1"
 KEEP_ALIVE_SECONDS = 75
@@ -24,7 +23,7 @@ class Server:
         # Bound and never listening. Without it somebody else could take the port while the server is stopped, even
         # a call to it: where nobody listens, a socket can be given that very port for its own end, and meet itself.
         self._place = _bound(0)
-        self._server: _Server | None = None
+        self._server: DeafServer | None = None
         self._serving: asyncio.Task[None] | None = None
 
     @property
@@ -44,7 +43,7 @@ class Server:
 
     async def start(self, app: Asgi) -> None:
         """Listen, and answer by this application."""
-        self._server = _Server(uvicorn.Config(
+        self._server = DeafServer(uvicorn.Config(
             app, interface="asgi3", proxy_headers=False, lifespan="off", ws="none", log_config=None,
             access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS, http=LineProtocol,
             timeout_graceful_shutdown=STOP_SECONDS,
@@ -65,14 +64,6 @@ class Server:
     def close(self) -> None:
         """Give up the port."""
         self._place.close()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals to the sandbox."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _bound(port: int) -> socket.socket:

@@ -14,6 +14,7 @@ from cardtrail.files.box import box_of
 from cardtrail.platform.app import deliverer_of
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.endpoints import Endpoints
+from cardtrail.platform.metrics import DelivererMetrics
 from cardtrail.platform.settings import Settings
 from cardtrail.platform.store import open_store
 from tests.background import receiving
@@ -45,7 +46,7 @@ async def _deliver(url: str) -> int:
     settings = Settings(database=url, egress_allow="127.0.0.0/8", egress_http=True)
     try:
         endpoints = Endpoints(db, box_of("", url), wall_clock)
-        deliverer = deliverer_of(settings, db, endpoints, lambda _answer, _carried: None)
+        deliverer = deliverer_of(settings, db, endpoints, DelivererMetrics())
         done = 0
         while moved := await deliverer.run_once():
             done += moved

@@ -31,10 +31,23 @@ def test_a_flow_has_a_wide_and_a_narrow_form_with_the_same_numbers() -> None:
 
 
 def test_lines_say_each_sum_and_differ_in_mark_and_dash() -> None:
-    [picture] = pictures(lines([Series("in", [1, 2]), Series("out", [0, 4])], ["Mon", "Tue"], "t"))
-    assert {"in 3", "out 4", "Mon", "0", "4"} <= set(texts(picture))
-    marks = {each.tag.rpartition("}")[2] for each in picture.iter() if "mark" in (each.get("class") or "")}
-    assert marks == {"circle", "rect"}
+    both = pictures(lines([Series("in", [1, 2]), Series("out", [0, 4])], ["Mon", "Tue"], "t"))
+    assert [each.get("class") for each in both] == ["chart lines wide", "chart lines narrow"]
+    for picture in both:
+        assert {"in 3", "out 4", "Mon", "0", "4"} <= set(texts(picture))
+        marks = {each.tag.rpartition("}")[2] for each in picture.iter() if "mark" in (each.get("class") or "")}
+        assert marks == {"circle", "rect"}
+
+
+def test_the_narrow_lines_have_few_labels_and_their_names_below_each_other() -> None:
+    series = [Series(name, [1] * 30) for name in ("requested", "shipped", "delivered", "returned")]
+    wide, narrow = pictures(lines(series, [f"01-{day:02}" for day in range(1, 31)], "t"))
+    for picture, labels, rows in ((wide, 6, 1), (narrow, 3, 2)):
+        _, _, width, height = map(float, picture.get("viewBox", "").split())
+        texts_in = [each for each in picture.iter() if each.tag.endswith("text")]
+        assert sum("01-" in (each.text or "") for each in texts_in) <= labels
+        assert len({each.get("y") for each in texts_in if each.get("class") == "legend"}) == rows
+        assert all(0 <= float(each.get("x", "")) <= width and float(each.get("y", "")) <= height for each in texts_in)
 
 
 def test_bars_say_each_value() -> None:

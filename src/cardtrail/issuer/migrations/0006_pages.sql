@@ -66,6 +66,9 @@ CREATE TABLE audit (
     before   TEXT,
     after    TEXT
 );
+CREATE INDEX audit_subject ON audit (subject, audit_id);
+CREATE INDEX audit_actor ON audit (actor, audit_id);
+CREATE INDEX audit_action ON audit (action, audit_id);
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''audit is append-only''; END'; -- postgres
 CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION refuse(); -- postgres
 CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END; -- sqlite

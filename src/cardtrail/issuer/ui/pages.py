@@ -7,7 +7,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Route
 
 from cardtrail.db import Transaction
 from cardtrail.errors import CardtrailError, StoreUnavailable
@@ -22,7 +22,7 @@ from cardtrail.pages.door import trail
 from cardtrail.pages.door.change import Changed
 from cardtrail.pages.door.visitor import Visitor, issuer_of, operating, visitor_of
 from cardtrail.pages.flow import flow_shown
-from cardtrail.pages.frame import Frame
+from cardtrail.pages.frame import Frame, PageRouter
 from cardtrail.pages.live import Streams
 from cardtrail.pages.query import one_of, searched, single
 from cardtrail.pages.trail import TrailPage
@@ -59,10 +59,10 @@ class Pages:
         self._frame = Frame(PAGES, OTHERS, mirror.clock, mirror.clock)
         self.streams = Streams(self._newest)
 
-    def router(self) -> Router:
+    def router(self) -> PageRouter:
         """Return the application that answers everything below /ui behind the door."""
         of = "/ui/issuers/{issuer_id}"
-        return Router([
+        return PageRouter([
             Route("/ui/static/{name}", self._frame.renderer.static),
             Route("/ui/", self.home),
             Route("/ui/audit", TrailPage(self._mirror.db, self._frame).show),

@@ -5,6 +5,7 @@ session's token, `csrf`, besides the browser's word that it comes from a page of
 """
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -37,6 +38,8 @@ from cardtrail.pages.door.sessions import Session, Sessions
 from cardtrail.pages.door.visitor import CSRF, CSRF_FIELD, FORM, VISITOR
 from cardtrail.pages.door.way import log_in_after, log_in_for
 
+_WORDS = {404: "There is no such page.", 405: "This page cannot be asked so."}
+"""What is said where the error has no words of its own."""
 Handler = Callable[[Request], Awaitable[Response]]
 _log = structlog.get_logger()
 
@@ -87,7 +90,7 @@ class Door:
         handlers = self._open[request.scope["path"]]
         method = "GET" if request.method == "HEAD" else request.method
         if method not in handlers:
-            return refusal(405, "This page cannot be asked so.", {"allow": ", ".join(sorted(handlers))})
+            return refusal(405, _WORDS[405], {"allow": ", ".join(sorted(handlers))})
         return await handlers[method](request)
 
     async def _behind(self, request: Request, receive: Receive, send: Send) -> None:
@@ -137,7 +140,9 @@ def _stranger(request: Request) -> Response:
 def _refused(error: Exception, scope: Scope) -> Response:
     """Return the page that tells of an error; what nobody expected is logged, and told no more than that."""
     if isinstance(error, HTTPException):
-        return refusal(error.status_code, error.detail, dict(error.headers or {}))
+        is_plain = error.detail == HTTPStatus(error.status_code).phrase
+        text = _WORDS.get(error.status_code, error.detail) if is_plain else error.detail
+        return refusal(error.status_code, text, dict(error.headers or {}))
     if isinstance(error, StoreUnavailable):
         _log.error("store_unavailable", error=str(error))
     if isinstance(error, CardtrailError):

@@ -91,7 +91,21 @@ VALUES (:audit_id, :at, :actor, :action, :subject, :before, :after);
 SELECT 1 FROM audit WHERE audit_id = :audit_id;
 
 -- name: list_audit
--- Changes before a given one, newest first; of one subject, or of all where it is empty.
+-- Changes before a given one, newest first.
 SELECT audit_id, at, actor, action, subject, before, after FROM audit
-WHERE audit_id < :before AND (:subject = '' OR subject = :subject)
-ORDER BY audit_id DESC LIMIT :most;
+WHERE audit_id < :before ORDER BY audit_id DESC LIMIT :most;
+
+-- name: list_audit_of_subject
+-- Changes of one subject before a given one, newest first. With `=` PostgreSQL may walk through all by the key instead.
+SELECT audit_id, at, actor, action, subject, before, after FROM audit
+WHERE subject >= :subject AND (subject, audit_id) < (:subject, :before) ORDER BY subject DESC, audit_id DESC LIMIT :most;
+
+-- name: list_audit_of_actor
+-- Changes by one actor before a given one, newest first.
+SELECT audit_id, at, actor, action, subject, before, after FROM audit
+WHERE actor >= :actor AND (actor, audit_id) < (:actor, :before) ORDER BY actor DESC, audit_id DESC LIMIT :most;
+
+-- name: list_audit_of_action
+-- Changes of one kind before a given one, newest first.
+SELECT audit_id, at, actor, action, subject, before, after FROM audit
+WHERE action >= :action AND (action, audit_id) < (:action, :before) ORDER BY action DESC, audit_id DESC LIMIT :most;

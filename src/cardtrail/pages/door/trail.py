@@ -1,8 +1,9 @@
 """The audit trail of a store: every change that a person made has a line in the transaction of what it tells of."""
 
+import re
 import secrets
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -11,8 +12,12 @@ from cardtrail.pages.door.change import Changed
 
 MAX_LISTED = 1_000
 """Most changes in one list."""
-LATEST = "~"
-"""Sorts after every audit id."""
+MAX_WALKED = 5_000
+"""Most lines that one search looks at, where more than one thing is asked for."""
+WALKED_AT_ONCE = 500
+AUDIT_ID = re.compile(r"[0-9a-f]{16}-[0-9a-f]{12}")
+LATEST = "g"
+"""Sorts after every audit id, which are hexadecimal; in any collation, in many of which signs come before digits."""
 T = TypeVar("T")
 
 
@@ -26,6 +31,21 @@ class AuditLine(msgspec.Struct, frozen=True):
     subject: str
     before: msgspec.Raw | None
     after: msgspec.Raw | None
+
+
+class Wanted(NamedTuple):
+    """Which lines: of whom or what, by whom, which kind of change; "" where that does not matter."""
+
+    subject: str = ""
+    actor: str = ""
+    action: str = ""
+
+
+class Found(NamedTuple):
+    """Lines that were wanted, and the id before which there may be more; "" where there are none."""
+
+    lines: list[AuditLine]
+    further: str
 
 
 class Trail:
@@ -71,9 +91,35 @@ def write(tx: Transaction, audit_id: str, actor: str, at: int, line: Changed[T])
 
 async def list_audit(db: Database, *, subject: str = "", before: str = LATEST, most: int = 100) -> list[AuditLine]:
     """Return at most MAX_LISTED changes before the line `before`, newest first; of `subject` or of all."""
-    wanted = min(most, MAX_LISTED)
-    rows = await db.read(lambda tx: tx.all("list_audit", before=before, subject=subject, most=wanted))
-    return [_line_of(row) for row in rows]
+    return (await search_audit(db, Wanted(subject), before=before, most=most)).lines
+
+
+async def search_audit(db: Database, wanted: Wanted, *, before: str = LATEST, most: int = 100) -> Found:
+    """Return at most MAX_LISTED changes that are `wanted`, before the line `before`, newest first.
+
+    One search looks through MAX_WALKED lines at most, and says where to go on.
+    """
+    return await db.read(lambda tx: _searched(tx, wanted, before, min(most, MAX_LISTED)))
+
+
+def _searched(tx: Transaction, wanted: Wanted, before: str, most: int) -> Found:
+    """Walk along the index of what is probably said of the fewest lines, and leave out what the rest does not want."""
+    given = {name: value for name, value in wanted._asdict().items() if value}
+    by = {name: given.pop(name) for name in list(given)[:1]}
+    query = "".join(["list_audit", *(f"_of_{name}" for name in by)])
+    at_once = WALKED_AT_ONCE if given else most
+    lines: list[AuditLine] = []
+    for _ in range(MAX_WALKED // WALKED_AT_ONCE):
+        rows = tx.all(query, before=before, most=at_once, **by)
+        for line in map(_line_of, rows):
+            before = line.audit_id
+            if all(getattr(line, name) == value for name, value in given.items()):
+                lines.append(line)
+            if len(lines) == most:
+                return Found(lines, before)
+        if len(rows) < at_once:
+            return Found(lines, "")
+    return Found(lines, before)
 
 
 def _line_of(row: Row) -> AuditLine:

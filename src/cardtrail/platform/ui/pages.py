@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Route
 
 from cardtrail.db import Transaction
 from cardtrail.pages.door.visitor import issuer_of, visitor_of
 from cardtrail.pages.flow import flow_shown
-from cardtrail.pages.frame import Frame
+from cardtrail.pages.frame import Frame, PageRouter
 from cardtrail.pages.live import Streams
 from cardtrail.pages.query import one_of, searched, single
 from cardtrail.pages.trail import TrailPage
@@ -55,10 +55,10 @@ class Pages:
         self._deliveries = Deliveries(platform, self._shown)
         self._limits = Limits(platform)
 
-    def router(self) -> Router:
+    def router(self) -> PageRouter:
         """Return the application that answers everything below /ui behind the door."""
         of = "/ui/issuers/{issuer_id}"
-        return Router([
+        return PageRouter([
             Route("/ui/static/{name}", self._frame.renderer.static),
             Route("/ui/", self.issuers),
             Route("/ui/audit", TrailPage(self._platform.db, self._frame).show),

@@ -1,7 +1,8 @@
-"""The HTTP server of a command, for which being told to stop is a clean end, not one by a signal."""
+"""The HTTP servers of commands, for which being told to stop is a clean end, not one by a signal."""
 
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -21,16 +22,28 @@ class Server(uvicorn.Server):
         self._release = release
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Release whoever waits, then stop."""
+        """End all waiting, then finish what was begun."""
         self._release()
         await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ask for the end on SIGTERM and SIGINT; a second SIGINT insists."""
+        """Ask for the end on SIGTERM and SIGINT; a second one insists. Only a process's main thread hears signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class DeafServer(uvicorn.Server):
+    """uvicorn's server, which is told to stop by `should_exit` and leaves signals to whom they are for."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Hear none."""
+        yield
