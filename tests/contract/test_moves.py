@@ -165,3 +165,24 @@ def test_what_was_counted_long_ago_goes_and_what_is_usual_stays(database_url: st
     assert {what for what, _ in left} == {"passage", "promise"}
     assert min(hour for _, hour in left) > NOW // HOUR
     assert sum(tallies(database_url, "dwell").values()) == 10
+
+
+def test_an_orders_request_is_kept_with_it_and_follows_its_picture(database_url: str) -> None:
+    """Of two that ask for an order at the same time the first by its id counts, whenever it comes."""
+
+    def requests() -> list[tuple[Any, ...]]:
+        return execute(database_url, "SELECT card_id, request_id FROM operation ORDER BY card_id")
+
+    def asked(event_id: str, card_id: str = "card-1", **members: Any) -> dict[str, Any]:
+        return event("requested", card_id, operationId=f"op-{card_id}", **members) | {"eventId": event_id}
+
+    with desk(database_url) as site:
+        site.tell(asked("d"), asked("e", "card-2", issuerRequestId="other"))
+        assert requests() == [("card-1", None), ("card-2", "other")]
+        site.tell(event("prepared", "card-2", hours=2))
+        site.tell(asked("c", issuerRequestId="third"))
+        assert requests() == [("card-1", "third"), ("card-2", "other")]
+        site.tell(asked("b", issuerRequestId="second"), event("prepared", "card-1", hours=2), asked("a"))
+        assert requests() == [("card-1", None), ("card-2", "other")]
+        assert "issuerRequestId" not in site.history("card-1")[0]
+        assert site.history("card-2")[0]["issuerRequestId"] == "other"

@@ -69,6 +69,7 @@ class Published(msgspec.Struct):
     sequence: int
     picture: bytes
     strict_length: int
+    request_id: str | None
     place: Place | None
 
 
@@ -263,12 +264,11 @@ class Held:
             bodies.setdefault((issuer_id, card_id), []).append(body)
         for key, stored in bodies.items():
             self.cards[key].events = {event.key: event for event in decode_events(stored)}
-        for issuer_id, card_id, operation_id, at, sequence, picture, length, sealed_at, *where in self.tx.each(
-            "operations_of_cards", keys
-        ):
+        for issuer_id, card_id, operation_id, *stored_row in self.tx.each("operations_of_cards", keys):
+            at, sequence, picture, length, sealed_at, request_id, *where = stored_row
             card = self.cards[issuer_id, card_id]
             place = Place(where[0], where[1], bool(where[2]), *where[3:]) if where[0] else None
-            card.published[operation_id] = Published(at, sequence, bytes(picture), length, place)
+            card.published[operation_id] = Published(at, sequence, bytes(picture), length, request_id, place)
             if sealed_at is not None:
                 card.sealed |= {operation_id}
 

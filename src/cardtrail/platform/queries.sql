@@ -174,7 +174,7 @@ WHERE e.issuer_id = v.issuer_id AND e.card_id = v.card_id;
 -- name: operations_of_cards
 -- What is published about the cards.
 SELECT o.issuer_id, o.card_id, o.operation_id, o.requested_at, o.sequence, o.picture, o.strict_length, o.sealed_at,
-    o.place, o.since, o.watched, o.site, o.channel, o.carrier
+    o.request_id, o.place, o.since, o.watched, o.site, o.channel, o.carrier
 FROM rows(issuer_id text, card_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 
@@ -203,7 +203,7 @@ WHERE true ON CONFLICT (issuer_id) DO UPDATE SET change_no = issuer_counter.chan
 RETURNING issuer_id, change_no, endpoints;
 
 -- name: save_operations
--- Publish pictures.
+-- Publish pictures. An issuer's request hardly ever changes: SQLite would write its index anew with every picture.
 INSERT INTO operation (issuer_id, card_id, requested_at, operation_id, sequence, change_no, ended_at, changed_at, picture, strict_length, etag, place, since, watched, site, channel, carrier, request_id)
 SELECT v.issuer_id, v.card_id, v.requested_at, v.operation_id, v.sequence, v.change_no, v.ended_at, v.changed_at, v.picture, v.strict_length, v.etag, v.place, v.since, v.watched, v.site, v.channel, v.carrier, v.request_id
 FROM rows(issuer_id text, card_id text, requested_at bigint, operation_id text, sequence bigint, change_no bigint, ended_at bigint, changed_at bigint, picture bytea, strict_length bigint, etag text, place text, since bigint, watched bigint, site text, channel text, carrier text, request_id text) AS v
@@ -211,7 +211,14 @@ WHERE true ON CONFLICT (issuer_id, card_id, requested_at, operation_id) DO UPDAT
     sequence = excluded.sequence, change_no = excluded.change_no, ended_at = excluded.ended_at,
     changed_at = excluded.changed_at, picture = excluded.picture, strict_length = excluded.strict_length,
     etag = excluded.etag, place = excluded.place, since = excluded.since, watched = excluded.watched,
-    site = excluded.site, channel = excluded.channel, carrier = excluded.carrier, request_id = excluded.request_id;
+    site = excluded.site, channel = excluded.channel, carrier = excluded.carrier;
+
+-- name: set_request_ids
+-- Note another issuer's request of orders that are published.
+UPDATE operation SET request_id = v.request_id
+FROM rows(issuer_id text, card_id text, requested_at bigint, operation_id text, request_id text) AS v
+WHERE operation.issuer_id = v.issuer_id AND operation.card_id = v.card_id AND operation.requested_at = v.requested_at
+    AND operation.operation_id = v.operation_id;
 
 -- name: count_tallies
 -- Count what has moved, under the locks of the issuers' counters.

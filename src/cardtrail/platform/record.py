@@ -82,6 +82,7 @@ class _Recording:
         self.outbox = outbox
         self.room = room
         self.steps: list[Change] = []
+        self.requests: list[Row] = []
         self.moves = Moves()
         self.saved: list[Row] = []
         self.saved_links: dict[tuple[CardKey, ParcelKey], tuple[int, int]] = {}
@@ -254,8 +255,10 @@ class _Recording:
         place = place_of(order)
         self.moves.note(key[0], before.place if before else None, order, place, self.held.now)
         card.published[order.operation_id] = Published(
-            order.requested_at, sequence + 1, full, picture.strict_length, place
+            order.requested_at, sequence + 1, full, picture.strict_length, order.issuer_request_id, place
         )
+        if before and before.request_id != order.issuer_request_id:
+            self.requests.append((*key, order.requested_at, order.operation_id, order.issuer_request_id))
         card.changes[order.operation_id] = (
             *key, order.requested_at, order.operation_id, sequence + 1, 0, order.ended_at, self.held.now,
             full, picture.strict_length, etag_of(answer_of([full])), *row_of(place), order.issuer_request_id,
@@ -331,6 +334,7 @@ class _Recording:
             for place, row in enumerate(rows, 1)
         ]  # fmt: skip
         self.tx.each("save_operations", rows)
+        self.tx.each("set_request_ids", self.requests)
         self.tx.each("count_tallies", self.moves.rows())
         self.outbox.enqueue(self.tx, self.steps, {issuer_id: endpoints for issuer_id, _, endpoints in counted})
 
