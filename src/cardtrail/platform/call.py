@@ -9,6 +9,7 @@ import msgspec
 
 from cardtrail.logs import masked
 from cardtrail.platform.answer import Answer, failed
+from cardtrail.platform.cause import HEADER, correlation_of, shared
 from cardtrail.platform.egress import KEPT_BODY, Egress, Tls
 from cardtrail.platform.endpoint import Endpoint, Secrets, Signing
 from cardtrail.platform.oauth import TokenSource
@@ -44,6 +45,7 @@ class Message(msgspec.Struct, frozen=True):
     due_at: int
     picture: bytes
     strict_length: int
+    cause: str = ""
 
     @property
     def name(self) -> str:
@@ -111,13 +113,14 @@ class Caller:
         """Send these in one call, once more with a fresh token where the issuer refuses the old one.
 
         `seconds` since 1970 go into the signature. NOT_SENT if `may_send` came to an end while there was no token
-        yet.
+        yet. The call bears the correlation id of the change it tells of, if there is one for all of them.
         """
         if self._strict:
             pictures = [strict_form(each.picture, each.strict_length) for each in messages]
         else:
             pictures = [each.picture for each in messages]
-        return await self._post(pictures, self._id_of([each.name for each in messages]), cursor, seconds, may_send)
+        id_, cause = self._id_of([each.name for each in messages]), shared(each.cause for each in messages)
+        return await self._post(pictures, id_, cursor, seconds, may_send, cause)
 
     async def beat(self, cursor: str, seconds: int, may_send: Callable[[], bool] = lambda: True) -> Answer:
         """Send a heartbeat: no operation, and the high-water mark."""
@@ -126,13 +129,16 @@ class Caller:
     def _id_of(self, names: Sequence[str]) -> str:
         return webhook_id_of(self._endpoint.endpoint_id, names, strict=self._strict)
 
-    async def _post(
-        self, pictures: Sequence[bytes], webhook_id: str, cursor: str, seconds: int, may_send: Callable[[], bool]
-    ) -> Answer:
+    async def _post(  # noqa: PLR0913, PLR0917 -- one call is one thing, as in Egress
+        self, pictures: Sequence[bytes], webhook_id: str, cursor: str, seconds: int, may_send: Callable[[], bool],
+        cause: str = "",
+    ) -> Answer:  # fmt: skip
         body = body_of(pictures, None if self._strict else cursor)
         headers = [("content-type", "application/json")]
         if not self._strict:
             headers.append((CURSOR_HEADER, cursor))
+            if correlation := correlation_of(cause):
+                headers.append((HEADER, correlation))
         self._sign_as_of(seconds)
         if self._signer is not None:
             headers += headers_of(self._signer, webhook_id, seconds, body).items()

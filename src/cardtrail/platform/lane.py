@@ -17,6 +17,7 @@ from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import StoreUnavailable
 from cardtrail.platform.answer import Answer
 from cardtrail.platform.call import NOT_SENT, Caller, Message, Verdict, verdict_of
+from cardtrail.platform.cause import correlation_of, shared
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
 from cardtrail.platform.claims import Claims
@@ -407,7 +408,7 @@ class Lane:
         due = min((row[7] for row in settlement.failed if row[5] == NotificationState.PENDING), default=None)
         _log.info(
             "attempt", attempt_id=attempt_id, status=status, failure=failure, ms=ms, carried=carried,
-            notifications=[each.notification_id for each in batch[:SHOWN_IDS]],
+            notifications=[each.notification_id for each in batch[:SHOWN_IDS]], **_correlated(batch),
             retry_due=None if due is None else timestamp(due), **self._where,
         )  # fmt: skip
 
@@ -456,6 +457,13 @@ class Lane:
                 fence=self.lease.fence, **self._where,
             ))  # fmt: skip
             circuit.changed = False
+
+
+def _correlated(batch: Sequence[Message]) -> dict[str, object]:
+    """Return the correlation id of the calls that a batch tells of, or of each notification that is named, in order."""
+    found = [correlation_of(each.cause) for each in batch]
+    one = shared(found)
+    return {"correlation_id": one or None} | ({} if one else {"correlation_ids": found[:SHOWN_IDS]})
 
 
 def _asked(answer: Answer) -> int:
