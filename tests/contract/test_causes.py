@@ -17,6 +17,7 @@ from tests.desk import EVERYONE
 from tests.events import event
 from tests.serving import ISSUER
 
+TRACED = f"00-{7:032x}-{7:016x}-01"
 PARCEL = {"carrier": "dhl", "trackingNumber": "T1"}
 
 
@@ -60,11 +61,21 @@ def test_a_batch_of_several_calls_bears_no_id_and_its_line_names_all(database_ur
     assert (line["correlation_id"], line["correlation_ids"]) == (None, ["call-1", "call-2"])
 
 
+def test_a_batch_of_calls_that_share_an_id_bears_it_though_not_their_traces(database_url: str) -> None:
+    with delivering(database_url) as site:
+        receiver = site.listening(batch_size=2)
+        for card, trace in (("a", "5"), ("b", "6"), ("c", "5"), ("d", "5")):
+            tell(site, f"call-1 {TRACED.replace('7', trace)}", event("requested", card))
+        site.settle()
+        assert [call.headers.get("traceparent") for call in receiver.calls] == [None, TRACED.replace("7", "5")]
+        assert {call.headers["x-correlation-id"] for call in receiver.calls} == {"call-1"}
+
+
 def test_a_strict_endpoint_is_told_nothing_but_the_published_form(database_url: str) -> None:
     with delivering(database_url) as site:
         receiver = site.receiver()
         site.add(receiver.url, strict=True)
-        tell(site, "call-1", event("requested", "a"))
+        tell(site, f"call-1 {TRACED}", event("requested", "a"))
         site.settle()
         assert set(receiver.calls[0].headers) & {"x-correlation-id", "traceparent"} == set()
         assert told(site) == {"a": "call-1"}
@@ -120,7 +131,7 @@ def test_a_replay_names_the_call_of_the_picture_that_it_sends(database_url: str)
 def test_the_ledger_finds_what_a_call_has_led_to(database_url: str, wanted: dict[str, Any]) -> None:
     with delivering(database_url) as site:
         site.listening()
-        tell(site, "call-1", event("requested", "a"))
+        tell(site, f"call-1 {TRACED}", event("requested", "a"))
         tell(site, "call_1", event("requested", "b"))  # `_` stands for any character in other searches
         tell(site, "call-10", event("requested", "c"))
         tell(site, "call", event("requested", "d"))

@@ -9,15 +9,17 @@ import uvloop
 
 from cardtrail.cli.options import signature_of
 from cardtrail.logs import configure
-from cardtrail.platform.app import deliverer_of, tune
+from cardtrail.platform.app import SERVICE, deliverer_of, tune
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.box import box_of
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.settings import Settings, described, settings_of
 from cardtrail.platform.store import open_store
+from cardtrail.traces import tracer_of
 
 NEEDED = frozenset({
-    "database", "secret_key_file", "delivery_timeout", "delivery_steps", "egress_allow", "egress_http", "log_level",
+    "database", "secret_key_file", "delivery_timeout", "delivery_steps", "egress_allow", "egress_http", "traces",
+    "log_level",
 })  # fmt: skip
 """The settings that deliver."""
 RUNNING = "cardtrail delivers notifications"
@@ -35,10 +37,11 @@ def deliver(**given: Any) -> None:
 
 
 async def _deliver(settings: Settings) -> None:
+    tracer = tracer_of(SERVICE, wanted=settings.traces)
     db = open_store(settings.database)
     try:
         endpoints = Endpoints(db, box_of(settings.secret_key_file, settings.database), wall_clock)
-        deliverer = deliverer_of(settings, db, endpoints, lambda _answer, _carried: None)
+        deliverer = deliverer_of(settings, db, endpoints, lambda _answer, _carried: None, tracer)
         tune()
         asked = _asked_to_end()
         running = asyncio.create_task(deliverer.run())
@@ -49,6 +52,8 @@ async def _deliver(settings: Settings) -> None:
         await deliverer.stop()
     finally:
         db.close()
+        if tracer is not None:
+            tracer.close()
 
 
 def _asked_to_end() -> asyncio.Event:

@@ -20,7 +20,7 @@ from cardtrail.cli.options import signature_of
 from cardtrail.cli.server import Server
 from cardtrail.cli.show import print_all, print_json, when
 from cardtrail.errors import SettingError, StoreUnavailable
-from cardtrail.issuer.asgi import asgi_app
+from cardtrail.issuer.asgi import Scope, asgi_app, is_cards
 from cardtrail.issuer.examination import examinable
 from cardtrail.issuer.health import Health, read
 from cardtrail.issuer.hooks import Callback, Hook
@@ -30,7 +30,10 @@ from cardtrail.issuer.receive import AsyncReceiver
 from cardtrail.issuer.settings import Settings, described, settings_of
 from cardtrail.issuer.silence import HOUR
 from cardtrail.issuer.trust import Trust
+from cardtrail.issuer.way import correlation_of, headers_of
 from cardtrail.logs import configure
+from cardtrail.traces import Attributes, tracer_of
+from cardtrail.traces.serve import traced
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection of a sender stays open."""
@@ -38,6 +41,11 @@ MAX_CONNECTIONS = 1_024
 """Most connections of senders; more are answered 503, and the sender tries again."""
 STOP_SECONDS = 10
 """How long calls that are under way may take once the service stops."""
+
+SERVICE = "cardtrail-issuer"
+"""What the service is called in traces."""
+CARDS = "/notifications/d1/v2/issuers/{issuerId}/cards"
+"""Where it listens, as traces name it."""
 
 WATCH_SECONDS = 60.0
 """Pause between two looks whether it is silent."""
@@ -66,7 +74,10 @@ async def _serve(settings: Settings) -> None:
             trusted_proxies=[each.strip() for each in settings.trusted_proxies.split(",") if each.strip()],
         )  # fmt: skip
         metering = Metering(mirror, settings.issuer_id, round(settings.silence_hours * HOUR), time.monotonic)
+        tracer = tracer_of(SERVICE, wanted=settings.traces)
         app = asgi_app(receiver)
+        if tracer is not None:
+            app = traced(app, tracer, _told_of)
         if settings.examinable:
             app = examinable(app, mirror, settings.issuer_id)
         server = Server(uvicorn.Config(
@@ -79,8 +90,17 @@ async def _serve(settings: Settings) -> None:
         async with _background(settings, mirror, metering):
             _say(f"cardtrail receives for {settings.issuer_id} on http://{settings.host}:{settings.port}")
             await server.serve()
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
         if not server.started:
             sys.exit(3)
+
+
+def _told_of(scope: Scope) -> tuple[str, Attributes]:
+    """Return the route of a call to the receiver, and what else its span tells."""
+    route = CARDS if is_cards(scope["path"]) else ""
+    correlation_id = correlation_of(headers_of(scope["headers"]))
+    return route, {"cardtrail.correlation_id": correlation_id} if correlation_id != "-" else {}
 
 
 def _say(text: str) -> None:

@@ -60,6 +60,11 @@ def asgi_app(receiver: AsyncReceiver, *, token_path: str = TOKEN_PATH) -> Asgi:
     return _App(receiver, token_path)
 
 
+def is_cards(path: str) -> bool:
+    """Tell whether notifications are taken at a path."""
+    return _CARDS.fullmatch(path) is not None
+
+
 class _App:
     """The application; one for all calls."""
 

@@ -20,6 +20,7 @@ from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lane import Lane, Pace, Tools
 from cardtrail.platform.lease import LaneKey, Leases, Work
 from cardtrail.platform.settle import Settler
+from cardtrail.traces import Tracer
 
 LOOK_SECONDS = 0.02
 """Shortest pause between two looks for work."""
@@ -50,7 +51,7 @@ def lease_seconds(timeout: float) -> float:
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a process delivers: the longest a call takes (s), the waits after failures (µs), its clocks, who is told.
 
-    `wall` gives process time in µs, `monotonic` seconds.
+    `wall` gives process time in µs, `monotonic` seconds. `tracer` makes the spans of calls.
     """
 
     timeout: float = 15.0
@@ -58,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     wall: Callable[[], int] = wall_clock
     monotonic: Callable[[], float] = time.monotonic
     note: Note = lambda _answer, _carried: None
+    tracer: Tracer | None = None
 
 
 class Deliverer:
@@ -69,7 +71,9 @@ class Deliverer:
         self._db = db
         self._leases = Leases(db, lease_seconds(options.timeout), options.monotonic)
         self._settler = Settler(db)
-        self._tools = Tools(db, egress, endpoints, self._settler, pace, options.wall, options.monotonic, options.note)
+        self._tools = Tools(
+            db, egress, endpoints, self._settler, pace, options.wall, options.monotonic, options.note, options.tracer
+        )
         self._lanes: dict[LaneKey, Lane] = {}
         self._running: dict[LaneKey, asyncio.Task[int]] = {}
         self._last_work: dict[LaneKey, float] = {}

@@ -18,7 +18,7 @@ from cardtrail.errors import CardtrailError, InputError, StoreUnavailable
 from cardtrail.meters.board import CONTENT_TYPE
 from cardtrail.pages.door.asgi import is_ui
 from cardtrail.platform import notification_http, operator_http
-from cardtrail.platform.cause import HEADER, new_correlation_id
+from cardtrail.platform.cause import HEADER, cause_of, new_correlation_id
 from cardtrail.platform.feed_http import changes_of
 from cardtrail.platform.ingest import Sender
 from cardtrail.platform.orders import Wanted, members_of, wanted_of
@@ -35,7 +35,7 @@ from cardtrail.platform.request import (
     platform_of,
     ready,
 )
-from cardtrail.platform.status import Asgi, Receive, Scope, Send
+from cardtrail.platform.status import Asgi, Receive, Scope, Send, is_status
 from cardtrail.platform.token_http import jwks, token_endpoint
 from cardtrail.protocol.codec import (
     CARD_ID,
@@ -45,6 +45,7 @@ from cardtrail.protocol.codec import (
     decode_batch,
 )
 from cardtrail.protocol.problem import Problem, problem, problem_of
+from cardtrail.traces import Attributes
 
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
@@ -218,10 +219,11 @@ async def docs(request: Request) -> Response:
 
 
 _ISSUER = "/banking/v1/issuers/{issuer_id}/physicalCards"
+_STATUS = _ISSUER + "/{card_id}/productionStatus"
 _LEDGER = "/banking/v1/issuers/{issuer_id}/notifications"
 _OPERATED = "/operator/v1/issuers/{issuer_id}/endpoints"
 _TABLE: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", _ISSUER + "/{card_id}/productionStatus", status_of_odd_ids),
+    ("GET", _STATUS, status_of_odd_ids),
     ("POST", _ISSUER + "/productionStatus:batchGet", batch_get),
     ("GET", _ISSUER + "/operations", changes),
     ("POST", _ISSUER + "/{card_id}/operations:production", order_card),
@@ -338,6 +340,14 @@ class _Wide:
             "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),
             peer=scope["client"][0] if scope["client"] else None, correlation_id=scope[CORRELATION],
         )  # fmt: skip
+
+
+def told_of(scope: Scope) -> tuple[str, Attributes]:
+    """Return a request's route, which names no card, and what else its span tells."""
+    route = scope.get("route")
+    path = route.path if route else _STATUS if is_status(scope["path"]) else ""
+    correlation_id = cause_of(scope.get(CORRELATION, ""))
+    return path, {"cardtrail.correlation_id": correlation_id} if correlation_id else {}
 
 
 def _given(scope: Scope) -> str | None:

@@ -14,10 +14,12 @@ import msgspec
 from cardtrail.core.event import CarrierEvent, Event, ProductionEvent
 from cardtrail.db import Database, Lanes, Transaction
 from cardtrail.errors import InputError, StoreUnavailable
+from cardtrail.platform.cause import trace_of
 from cardtrail.platform.held import Item, MayReach, Outcome, rejected
 from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.record import record, resume_fanout
 from cardtrail.protocol.codec import decode_event, encode_event, event_of
+from cardtrail.traces import Kind, Tracer
 
 MAX_WORK = 1_000
 """Most events in one transaction; a request is never split."""
@@ -116,6 +118,7 @@ class Ingest:
         """Told after a commit that may have put something on its way."""
         self.on_read: Callable[[bytes | msgspec.Raw, Item | Outcome, int], None] = lambda _raw, _found, _now: None
         """Told of each event that was read: as it came, as what, and when, µs."""
+        self.tracer: Tracer | None = None
         self._pending: Group = []
         self._size = 0
         self._lanes = Lanes(LANES, self._drain)
@@ -195,6 +198,19 @@ class Ingest:
             return error
 
     async def _record(self, items: Sequence[Item]) -> list[Outcome]:
+        if self.tracer is None:
+            return await self._committed(items)
+        span = self.tracer.follow(Kind.INTERNAL, (trace_of(item.cause) for item in items))
+        is_error = True
+        try:
+            outcomes = await self._committed(items)
+            is_error = False
+            return outcomes
+        finally:
+            if span is not None:
+                span.end("ingest", {"cardtrail.events": len(items)}, is_error=is_error)
+
+    async def _committed(self, items: Sequence[Item]) -> list[Outcome]:
         outcomes = await self._db.transact(lambda tx: self.record(tx, items))
         if self._outbox.is_used:  # where nobody has endpoints, ingest pays for no look
             self.on_commit()

@@ -15,6 +15,7 @@ from cardtrail.platform.cause import HEADER, cause_of
 from cardtrail.platform.orders import members_of
 from cardtrail.platform.tls import CERTIFICATE
 from cardtrail.protocol.codec import CORRELATION_ID, ISSUER_ID, MAX_BODY, input_error_of
+from cardtrail.traces.serve import TRACE
 
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
@@ -57,7 +58,7 @@ def caller_of(request: Request, *scopes: str, issuer_id: str | None = None) -> P
 
 def cause_in(request: Request) -> str:
     """Return the cause that this call is of what it changes."""
-    return cause_of(request.scope[CORRELATION])
+    return cause_of(request.scope[CORRELATION], request.scope.get(TRACE, ""))
 
 
 def checked_issuer(issuer_id: str) -> str:

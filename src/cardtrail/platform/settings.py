@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long refused, dead and withheld notifications stay; 0 keeps for ever."""
     holidays: str = ""
     """Countries, or their parts as DE-BY, whose public holidays are no business days for stuck cards, by commas."""
+    traces: bool = False
+    """Send traces by OTLP over HTTP, as the standard variables OTEL_… say; needs the extra otel."""
     log_level: str = "info"
     """debug, info, warning or error."""
     drain_seconds: int = 20
