@@ -194,8 +194,9 @@ class Caller:
 
 def _caused(messages: Sequence[Message], traceparent: str) -> Headers:
     """Return the headers that name the call of which all these tell, where it is one."""
-    correlation_id = shared(correlation_of(each.cause) for each in messages)
-    trace = traceparent or shared(trace_of(each.cause) for each in messages)
+    causes = {each.cause for each in messages}  # mostly one, or none
+    correlation_id = shared(map(correlation_of, causes))
+    trace = traceparent or shared(map(trace_of, causes))
     return [pair for pair in ((HEADER, correlation_id), (traces.HEADER, trace)) if pair[1]]
 
 
