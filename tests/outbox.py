@@ -34,5 +34,5 @@ def put(site: Desk, state: str, age: int, count: int = 1, endpoint: str = "on") 
             name = f"{id_before(at)}{state[:4]}{endpoint}{number:05}"
             run(
                 f"INSERT INTO notification VALUES ('ISSUER0001', '{name}', '{endpoint}', 'card', 'op-1', 'PRODUCE', 1,"  # noqa: S608 -- our own
-                f" '{state}', 0, 0, 0, {at}, {settled}, '', '', 1)"
+                f" '{state}', 0, 0, 0, {at}, {settled}, '', '', 1, '')"
             )

@@ -283,7 +283,7 @@ def test_another_home_is_told_and_the_epoch_left(postgres_url: str, key: Path) -
 
 
 def test_pruning_that_does_not_keep_up_is_told(store: str, told: Told) -> None:
-    row = "ISSUER0001', 'n1', 'one', 'card', 'op', 'PRODUCE', 1, 'DELIVERED', 0, 0, 1, 0, {}, '', '', 1)"
+    row = "ISSUER0001', 'n1', 'one', 'card', 'op', 'PRODUCE', 1, 'DELIVERED', 0, 0, 1, 0, {}, '', '', 1, '')"
     for days, level in ((30, Level.OK), (32, Level.WARN)):
         execute(store, "DELETE FROM notification")
         execute(store, f"INSERT INTO notification VALUES ('{row.format(wall_clock() - days * DAY)}")  # noqa: S608 - our own

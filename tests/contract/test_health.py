@@ -82,7 +82,7 @@ def test_a_look_counts_no_further_than_its_limit(site: Desk, monkeypatch: pytest
     with connected(site.url) as run:
         for number in range(7):
             run(f"INSERT INTO card VALUES ('ISSUER0001', 'card-{number}', {NOW})")  # noqa: S608 -- our own
-            run(f"INSERT INTO fanout VALUES ('carrier:dhl', 'event-{number}', '', '')")  # noqa: S608 -- our own
+            run(f"INSERT INTO fanout VALUES ('carrier:dhl', 'event-{number}', '', '', '')")  # noqa: S608 -- our own
     text = look(site)
     assert shown(text, "cardtrail_notifications")["pending"] == 4
     assert shown(text, "cardtrail_waiting")["card"] == 4

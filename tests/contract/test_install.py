@@ -15,7 +15,9 @@ BARE = ["cryptography", "joserfc", "msgspec", "pyreqwest"]
 FLOORS = ("core", "protocol", "issuer")
 """What imports in a bare install, module by module."""
 HOUSE = Path(__file__).parents[2]
-HEAVY = ("cyclopts", "rich", "structlog", "prometheus_client", "uvicorn", "starlette", "psycopg", "yaml")
+HEAVY = (
+    "cyclopts", "rich", "structlog", "prometheus_client", "uvicorn", "starlette", "psycopg", "yaml", "opentelemetry",
+)  # fmt: skip
 """Packages of the extras, which nobody has to pay for who did not ask for them."""
 
 

@@ -95,10 +95,10 @@ def test_what_was_refused_is_seen_with_the_answer_and_replayed(database_url: str
         bank.add(receiver)
         bank.order("card-1")
         [refused] = eventually(lambda: bank.listed("?state=REFUSED"))
-        assert refused | {"notificationId": "", "createdAt": "", "settledAt": ""} == {
+        assert refused | {"notificationId": "", "createdAt": "", "settledAt": "", "correlationId": ""} == {
             "notificationId": "", "endpointId": "hook", "cardId": "card-1", "operationId": "op-card-1",
             "operation": "PRODUCE", "sequence": 1, "state": "REFUSED", "round": 0, "attempts": 1, "createdAt": "",
-            "settledAt": "",
+            "settledAt": "", "correlationId": "",
         }  # fmt: skip
         shown = bank.ask(f"/notifications/{refused['notificationId']}").json
         [attempt] = shown.pop("attemptLog")

@@ -233,7 +233,7 @@ OPERATION = (
 )
 NOTIFICATION = (
     "INSERT INTO notification VALUES"
-    " ('ISSUER0001', 'n-1', 'e', 'card', 'op-1', 'PRODUCE', 1, {}, {}, 0, 0, 1, {}, '', '', 1)"
+    " ('ISSUER0001', 'n-1', 'e', 'card', 'op-1', 'PRODUCE', 1, {}, {}, 0, 0, 1, {}, '', '', 1, '')"
 )
 ILLEGAL = [
     OPERATION.format(0, 1, 9),

@@ -12,16 +12,18 @@ import uvloop
 from cardtrail.cli.options import signature_of
 from cardtrail.files.box import box_of
 from cardtrail.logs import configure
-from cardtrail.platform.app import deliverer_of, tune
+from cardtrail.platform.app import SERVICE, deliverer_of, tune
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.metrics import DelivererMetrics
 from cardtrail.platform.settings import WATCHED, Settings, described, settings_of
 from cardtrail.platform.store import open_store
 from cardtrail.platform.watch import Watching, listening
+from cardtrail.traces import tracer_of
 
 NEEDED = WATCHED | {
-    "database", "secret_key_file", "delivery_timeout", "delivery_steps", "egress_allow", "egress_http", "log_level",
+    "database", "secret_key_file", "delivery_timeout", "delivery_steps", "egress_allow", "egress_http", "traces",
+    "log_level",
 }  # fmt: skip
 """The settings that deliver."""
 RUNNING = "cardtrail delivers notifications"
@@ -40,11 +42,12 @@ def deliver(**given: Any) -> None:
 
 
 async def _deliver(settings: Settings) -> None:
+    tracer = tracer_of(SERVICE, wanted=settings.traces)
     db = open_store(settings.database)
     try:
         endpoints = Endpoints(db, box_of(settings.secret_key_file, settings.database), wall_clock)
         metrics = DelivererMetrics()
-        deliverer = deliverer_of(settings, db, endpoints, metrics)
+        deliverer = deliverer_of(settings, db, endpoints, metrics, tracer)
         async with _watched(settings, Watching(db, deliverer, metrics)):
             tune()
             asked = asyncio.create_task(_asked_to_end().wait())
@@ -56,6 +59,8 @@ async def _deliver(settings: Settings) -> None:
             await deliverer.stop()
     finally:
         db.close()
+        if tracer is not None:
+            tracer.close()
 
 
 @asynccontextmanager

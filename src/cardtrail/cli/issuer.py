@@ -20,7 +20,7 @@ from cardtrail.cli.options import signature_of
 from cardtrail.cli.show import print_all, print_json, when
 from cardtrail.errors import SettingError, StoreUnavailable
 from cardtrail.files.box import box_of
-from cardtrail.issuer.asgi import Asgi, asgi_app
+from cardtrail.issuer.asgi import Asgi, Scope, asgi_app, is_cards
 from cardtrail.issuer.ask import asking
 from cardtrail.issuer.client import AsyncClient
 from cardtrail.issuer.examination import examinable
@@ -32,8 +32,11 @@ from cardtrail.issuer.receive import AsyncReceiver
 from cardtrail.issuer.settings import Settings, described, settings_of
 from cardtrail.issuer.silence import HOUR
 from cardtrail.issuer.trust import Trust
+from cardtrail.issuer.way import correlation_of, headers_of
 from cardtrail.logs import configure
 from cardtrail.server import Server
+from cardtrail.traces import Attributes, Tracer, tracer_of
+from cardtrail.traces.serve import traced
 
 if TYPE_CHECKING:
     from cardtrail.issuer.ui.front import Front
@@ -44,6 +47,11 @@ MAX_CONNECTIONS = 1_024
 """Most connections of senders; more are answered 503, and the sender tries again."""
 STOP_SECONDS = 10
 """How long calls that are under way may take once the service stops."""
+
+SERVICE = "cardtrail-issuer"
+"""What the service is called in traces."""
+CARDS = "/notifications/d1/v2/issuers/{issuerId}/cards"
+"""Where it listens, as traces name it."""
 
 WATCH_SECONDS = 60.0
 """Pause between two looks whether it is silent."""
@@ -71,7 +79,8 @@ async def _serve(settings: Settings) -> None:
         client = client_of(settings) if settings.server else None
         if client is not None:
             stack.push_async_callback(client.close)
-        app = metering.before(_receiving(settings, mirror))
+        tracer = tracer_of(SERVICE, wanted=settings.traces)
+        app = metering.before(_receiving(settings, mirror, tracer))
         front = _front_of(settings, mirror, client) if settings.pages else None
         if front is not None:
             stack.push_async_callback(front.close)
@@ -88,15 +97,19 @@ async def _serve(settings: Settings) -> None:
             if front is not None:
                 _say(f"its pages are at {where}/ui/; let somebody in with: cardtrail issuer account add NAME")
             await server.serve()
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
         if not server.started:
             sys.exit(3)
 
 
-def _receiving(settings: Settings, mirror: AsyncMirror) -> Asgi:
+def _receiving(settings: Settings, mirror: AsyncMirror, tracer: Tracer | None) -> Asgi:
     receiver = AsyncReceiver(
         mirror, {settings.issuer_id: trust_of(settings)}, trusted_proxies=_proxies_of(settings)
     )  # fmt: skip
     app = asgi_app(receiver)
+    if tracer is not None:
+        app = traced(app, tracer, _told_of)
     return examinable(app, mirror, settings.issuer_id) if settings.examinable else app
 
 
@@ -120,6 +133,13 @@ def _proxies_of(settings: Settings) -> list[str]:
 def _limit_of(settings: Settings) -> int:
     """Return the limit of the silence alarm, µs."""
     return round(settings.silence_hours * HOUR)
+
+
+def _told_of(scope: Scope) -> tuple[str, Attributes]:
+    """Return the route of a call to the receiver, and what else its span tells."""
+    route = CARDS if is_cards(scope["path"]) else ""
+    correlation_id = correlation_of(headers_of(scope["headers"]))
+    return route, {"cardtrail.correlation_id": correlation_id} if correlation_id != "-" else {}
 
 
 def _say(text: str) -> None:

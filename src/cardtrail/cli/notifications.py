@@ -17,7 +17,14 @@ from cardtrail.files.box import box_of
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.ledger import MAX_LISTED, Attempt, Entry, Ledger, Selection
-from cardtrail.platform.ledger_form import WishIn, checked_id, members_of_entry, members_of_notification, selection_of
+from cardtrail.platform.ledger_form import (
+    WishIn,
+    checked_id,
+    members_of_entry,
+    members_of_notification,
+    of_call,
+    selection_of,
+)
 from cardtrail.platform.outbox import NotificationState
 from cardtrail.platform.replay import Replay, Replayed
 from cardtrail.platform.request import checked_issuer
@@ -30,6 +37,7 @@ _OPTIONS = {
     "issuerId": "ISSUER_ID", "notificationId": "NOTIFICATION_ID", "notificationIds": "--id",
     "state": "--state", "since": "--since", "until": "--until", "cardId": "--card", "endpointId": "--endpoint",
     "after": "--after", "limit": "--limit", "neverAttempted": "--never-attempted", "exact": "--exact",
+    "correlationId": "--correlation-id",
 }  # fmt: skip
 
 
@@ -56,6 +64,19 @@ class Which:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class OfCall(Which):
+    """Which notifications are listed."""
+
+    correlation_id: str | None = None
+    """Only those of changes that the call with this x-correlation-id made."""
+
+    def selection(self) -> Selection:
+        """Return what was given. Raises InputError."""
+        return of_call(super().selection(), self.correlation_id)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class How:
     """What is sent again, and how."""
 
@@ -70,12 +91,13 @@ class How:
 
 
 ANY = Which()
+OF_ANY = OfCall()
 AS_USUAL = How()
 
 
 @notifications_app.command(name="list")
 def list_notifications(
-    issuer_id: str, *, which: Which = ANY, after: str = "", limit: int = 100, where: Where = HERE
+    issuer_id: str, *, which: OfCall = OF_ANY, after: str = "", limit: int = 100, where: Where = HERE
 ) -> None:
     """List an issuer's notifications, oldest first.
 

@@ -14,7 +14,7 @@ from cardtrail.errors import CardtrailError, NotFound, StoreUnavailable
 from cardtrail.issuer.receipt import Receipt, receipt_of, refused
 from cardtrail.issuer.receive import AsyncReceiver
 from cardtrail.issuer.token import MAX_TOKEN_BODY
-from cardtrail.issuer.way import MAX_BODY, too_large
+from cardtrail.issuer.way import MAX_BODY, correlation_of, headers_of, too_large
 from cardtrail.protocol.problem import problem
 
 Scope = MutableMapping[str, Any]
@@ -60,6 +60,11 @@ def asgi_app(receiver: AsyncReceiver, *, token_path: str = TOKEN_PATH) -> Asgi:
     return _App(receiver, token_path)
 
 
+def is_cards(path: str) -> bool:
+    """Tell whether notifications are taken at a path."""
+    return _CARDS.fullmatch(path) is not None
+
+
 class _App:
     """The application; one for all calls."""
 
@@ -89,7 +94,8 @@ class _App:
             receipt = refusal.receipt
             closing = refusal.closing and scope.get("http_version", "1.1").startswith("1")
         except Exception:  # noqa: BLE001 -- a fault of ours is answered, and the sender tries again
-            _log.exception("a call could not be answered")
+            told = correlation_of(headers_of(scope["headers"]))
+            _log.exception("a call could not be answered: correlation_id=%s", told)
             receipt = receipt_of(CardtrailError())
         with suppress(OSError):
             await _send(send, receipt, closing=closing)

@@ -48,18 +48,19 @@ class Receiver(Desk):
 
         Raises nothing that a call's content could bring about.
         """
-        way = self.way(headers_of(headers), body, issuer_id, peer)
+        given = headers_of(headers)
+        way = self.way(given, body, issuer_id, peer)
         try:
             step = next(way)
             while True:
                 try:
-                    given = self._done(step)
+                    found = self._done(step)
                 except Exception as error:  # noqa: BLE001 -- the way decides what it means
                     step = way.throw(error)
                 else:
-                    step = way.send(given)
+                    step = way.send(found)
         except StopIteration as end:
-            return self.noted(issuer_id, end.value)
+            return self.noted(issuer_id, end.value, given)
 
     def _done(self, step: Check | Taking) -> Any:
         if isinstance(step, Check):
@@ -85,18 +86,19 @@ class AsyncReceiver(Desk):
 
         Raises nothing that a call's content could bring about.
         """
-        way = self.way(headers_of(headers), body, issuer_id, peer)
+        given = headers_of(headers)
+        way = self.way(given, body, issuer_id, peer)
         try:
             step = next(way)
             while True:
                 try:
-                    given = await self._done(step)
+                    found = await self._done(step)
                 except Exception as error:  # noqa: BLE001 -- the way decides what it means
                     step = way.throw(error)
                 else:
-                    step = way.send(given)
+                    step = way.send(found)
         except StopIteration as end:
-            return self.noted(issuer_id, end.value)
+            return self.noted(issuer_id, end.value, given)
 
     async def _done(self, step: Check | Taking) -> Any:
         if isinstance(step, Taking):

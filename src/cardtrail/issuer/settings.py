@@ -81,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long the log of changes is kept, once hooks were told of it; 0 keeps for ever."""
     examinable: bool = False
     """Say what the mirror has of cards that begin with exam-, as cardtrail examine asks; only for trying out."""
+    traces: bool = False
+    """Send traces by OTLP over HTTP, as the standard variables OTEL_… say; needs the extra otel."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -17,7 +17,7 @@ from cardtrail.issuer.sight import Seen
 from cardtrail.issuer.token import token_receipt
 from cardtrail.issuer.trust import Authenticate, Headers, Trust
 from cardtrail.protocol.certificate import is_listed, proxies_of
-from cardtrail.protocol.codec import ISSUER_ID
+from cardtrail.protocol.codec import CORRELATION_ID, ISSUER_ID
 from cardtrail.protocol.problem import problem
 
 MAX_BODY = 2_097_152
@@ -70,6 +70,12 @@ def headers_of(given: Given) -> dict[str, str]:
         key = name.lower()
         found[key] = f"{found[key]}, {value}" if key in found else value
     return found
+
+
+def correlation_of(headers: Headers) -> str:
+    """Return the id of the call that made what a notification tells of, for logs; `-` where none came that is one."""
+    found = headers.get("x-correlation-id", "")
+    return found if CORRELATION_ID.fullmatch(found) else "-"
 
 
 class Desk:
@@ -140,12 +146,15 @@ class Desk:
             raise message.refusal
         return Receipt(status=204, outcomes=tuple(outcomes), why="; ".join(message.bad[:3]))
 
-    def noted(self, issuer_id: str, receipt: Receipt) -> Receipt:
-        """Count an answer, and log it where not all was well."""
+    def noted(self, issuer_id: str, receipt: Receipt, headers: Headers) -> Receipt:
+        """Count an answer, and log it where not all was well, with the correlation id of the call."""
         self.answers[receipt.status] += 1
         if receipt.why:
             level = logging.INFO if 400 <= receipt.status < 500 else logging.WARNING  # noqa: PLR2004 -- HTTP statuses
-            _log.log(level, "notification: status=%d issuer=%.20r: %s", receipt.status, issuer_id, receipt.why)
+            _log.log(
+                level, "notification: status=%d issuer=%.20r correlation_id=%s: %s", receipt.status, issuer_id,
+                correlation_of(headers), receipt.why,
+            )  # fmt: skip
         return receipt
 
 
@@ -160,7 +169,7 @@ def _checked(check: Check) -> Generator[Check, Any, None]:
     except CardtrailError:
         raise
     except Exception:  # noqa: BLE001 -- other people's code; whatever it is, the call is not believed
-        _log.exception("authenticate failed")
+        _log.exception("authenticate failed: correlation_id=%s", correlation_of(check.headers))
         raise _Unchecked("authenticate failed") from None
     if allowed is not True:
         raise Unauthorized("the issuer's own check says no")

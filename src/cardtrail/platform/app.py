@@ -46,7 +46,11 @@ from cardtrail.platform.tls import uvicorn_options
 from cardtrail.platform.tokens import Tokens
 from cardtrail.platform.ui.pages import Pages
 from cardtrail.server import Server
+from cardtrail.traces import Tracer, tracer_of
+from cardtrail.traces.serve import traced
 
+SERVICE = "cardtrail"
+"""What the service is called in traces."""
 MAX_DELIVERY_TIMEOUT = 120
 """Longest call to an endpoint that can be set, seconds."""
 SWITCH_SECONDS = 0.001
@@ -73,6 +77,7 @@ class Platform:
         self.settings = settings
         self.db = open_store(settings.database)
         self.metrics = Metrics()
+        self.tracer = tracer_of(SERVICE, wanted=settings.traces)
         box = box_of(settings.secret_key_file, settings.database)
         self.signing = Signing(self.db, box, wall_clock)
         self.registry = Registry(self.db, box, wall_clock)
@@ -94,8 +99,9 @@ class Platform:
         self.egress = egress_of(settings)
         self.ledger = Ledger(self.db)
         self.replay = Replay(self.db, wall_clock, settings.settled_days)
-        self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics)
+        self.deliverer = deliverer_of(settings, self.db, self.endpoints, self.metrics, self.tracer)
         self.ingest.on_commit = self.deliverer.wake
+        self.ingest.tracer = self.tracer
         self.sightings = Sightings(self.db)
         self.ingest.on_read = self.sightings.note
         self.health = Health(self.db, self.metrics, Clocks(wall_clock, clock, time.monotonic), self.prune.keeps)
@@ -150,6 +156,8 @@ class Platform:
         await self.feed.stop()
         await self.ingest.drain()
         self.db.close()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
 
     def release(self) -> None:
         """End all waiting of readers, so that the service can stop."""
@@ -172,11 +180,13 @@ def egress_of(settings: Settings) -> Egress:
     )  # fmt: skip
 
 
-def deliverer_of(settings: Settings, db: Database, endpoints: Endpoints, metrics: DelivererMetrics) -> Deliverer:
+def deliverer_of(
+    settings: Settings, db: Database, endpoints: Endpoints, metrics: DelivererMetrics, tracer: Tracer | None = None
+) -> Deliverer:
     """Return the deliverer of the settings, not yet running, which `metrics` count. Raises SettingError."""
     options = Options(
         timeout=settings.delivery_timeout, steps=steps_of(settings.delivery_steps), note=metrics.attempted,
-        failed=metrics.failed,
+        failed=metrics.failed, tracer=tracer,
     )  # fmt: skip
     return Deliverer(db, egress_of(settings), endpoints, options)
 
@@ -214,12 +224,13 @@ def build(platform: Platform) -> Asgi:
     behind = http.router(platform)
     status = StatusRoute(behind, platform.db, platform.check, _log.info)
     platform.metrics.watch(status)
+    front = status if platform.tracer is None else traced(status, platform.tracer, http.told_of)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(platform, receive, send)
         else:
-            await status(scope, receive, send)
+            await front(scope, receive, send)
 
     return app
 

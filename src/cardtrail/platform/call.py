@@ -9,6 +9,7 @@ import msgspec
 
 from cardtrail.logs import masked
 from cardtrail.platform.answer import Answer, failed
+from cardtrail.platform.cause import HEADER, correlation_of, shared, trace_of
 from cardtrail.platform.egress import KEPT_BODY, Egress, Tls
 from cardtrail.platform.endpoint import Endpoint, Secrets, Signing
 from cardtrail.platform.oauth import TokenSource
@@ -16,6 +17,7 @@ from cardtrail.protocol.codec import strict_form
 from cardtrail.protocol.envelope import body_of, webhook_id_of
 from cardtrail.protocol.failure import Failure
 from cardtrail.protocol.signature import Signer, headers_of
+from cardtrail.traces import traceparent as traces
 
 CURSOR_HEADER = "x-cardtrail-cursor"
 MAX_BODY = 1_048_576
@@ -29,6 +31,7 @@ LEAST_TOLD = 3
 _MASK = "***"
 _CUT_DIGITS = re.compile(r"\d{7,19}\Z")
 """Six digits of a card number may be shown, they tell the bank."""
+Headers = Sequence[tuple[str, str]]
 _UNAUTHORIZED, _GONE = 401, 410
 _REFUSING = frozenset({400, 413})
 
@@ -44,6 +47,7 @@ class Message(msgspec.Struct, frozen=True):
     due_at: int
     picture: bytes
     strict_length: int
+    cause: str = ""
 
     @property
     def name(self) -> str:
@@ -106,18 +110,21 @@ class Caller:
         return await self._egress.post(self._peer, url, headers, body, self._tls, whole=True)
 
     async def send(
-        self, messages: Sequence[Message], cursor: str, seconds: int, may_send: Callable[[], bool] = lambda: True
-    ) -> Answer:
+        self, messages: Sequence[Message], cursor: str, seconds: int, may_send: Callable[[], bool] = lambda: True,
+        traceparent: str = "",
+    ) -> Answer:  # fmt: skip
         """Send these in one call, once more with a fresh token where the issuer refuses the old one.
 
         `seconds` since 1970 go into the signature. NOT_SENT if `may_send` came to an end while there was no token
-        yet.
+        yet. The call bears the correlation id of the change that it tells of, if there is one for all of them, and
+        `traceparent`, or where that is empty the one that is kept with the change.
         """
         if self._strict:
             pictures = [strict_form(each.picture, each.strict_length) for each in messages]
         else:
             pictures = [each.picture for each in messages]
-        return await self._post(pictures, self._id_of([each.name for each in messages]), cursor, seconds, may_send)
+        names, caused = [each.name for each in messages], _caused(messages, traceparent)
+        return await self._post(pictures, self._id_of(names), cursor, seconds, may_send, caused)
 
     async def beat(self, cursor: str, seconds: int, may_send: Callable[[], bool] = lambda: True) -> Answer:
         """Send a heartbeat: no operation, and the high-water mark."""
@@ -126,13 +133,14 @@ class Caller:
     def _id_of(self, names: Sequence[str]) -> str:
         return webhook_id_of(self._endpoint.endpoint_id, names, strict=self._strict)
 
-    async def _post(
-        self, pictures: Sequence[bytes], webhook_id: str, cursor: str, seconds: int, may_send: Callable[[], bool]
-    ) -> Answer:
+    async def _post(  # noqa: PLR0913, PLR0917 -- one call is one thing, as in Egress
+        self, pictures: Sequence[bytes], webhook_id: str, cursor: str, seconds: int, may_send: Callable[[], bool],
+        caused: Headers = (),
+    ) -> Answer:  # fmt: skip
         body = body_of(pictures, None if self._strict else cursor)
         headers = [("content-type", "application/json")]
         if not self._strict:
-            headers.append((CURSOR_HEADER, cursor))
+            headers += [(CURSOR_HEADER, cursor), *caused]
         self._sign_as_of(seconds)
         if self._signer is not None:
             headers += headers_of(self._signer, webhook_id, seconds, body).items()
@@ -182,6 +190,14 @@ class Caller:
             if secret:
                 in_json = msgspec.json.encode(secret)[1:-1].decode()
                 yield from dict.fromkeys((secret, quote(secret, safe=""), in_json, in_json.replace("/", "\\/")))
+
+
+def _caused(messages: Sequence[Message], traceparent: str) -> Headers:
+    """Return the headers that name the call of which all these tell, where it is one."""
+    causes = {each.cause for each in messages}  # mostly one, or none
+    correlation_id = shared(map(correlation_of, causes))
+    trace = traceparent or shared(map(trace_of, causes))
+    return [pair for pair in ((HEADER, correlation_id), (traces.HEADER, trace)) if pair[1]]
 
 
 def _without_beginning_of(secret: str, text: str) -> str:

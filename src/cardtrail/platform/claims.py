@@ -137,5 +137,5 @@ def _mark(tx: Transaction, issuer_id: str) -> str:
 
 
 def _message_of(row: Row) -> Message:
-    notification_id, operation_id, lot, round_, attempts, due_at, picture, strict_length = row
-    return Message(notification_id, operation_id, lot, round_, attempts, due_at, bytes(picture), strict_length)
+    notification_id, operation_id, lot, round_, attempts, due_at, picture, strict_length, cause = row
+    return Message(notification_id, operation_id, lot, round_, attempts, due_at, bytes(picture), strict_length, cause)

@@ -20,6 +20,7 @@ from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.lane import Lane, Pace, Tools
 from cardtrail.platform.lease import LaneKey, Leases, Work
 from cardtrail.platform.settle import Settler
+from cardtrail.traces import Tracer
 
 LOOK_SECONDS = 0.02
 """Shortest pause between two looks for work."""
@@ -51,7 +52,8 @@ def lease_seconds(timeout: float) -> float:
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a process delivers: the longest a call takes (s), the waits after failures (µs), its clocks, who is told.
 
-    `wall` gives process time in µs, `monotonic` seconds. `note` hears of each call, `failed` of each look that failed.
+    `wall` gives process time in µs, `monotonic` seconds. `note` hears of each call, `failed` of each look that failed;
+    `tracer` makes the spans of calls.
     """
 
     timeout: float = 15.0
@@ -60,6 +62,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     monotonic: Callable[[], float] = time.monotonic
     note: Note = lambda _answer, _carried: None
     failed: Failed = lambda _work: None
+    tracer: Tracer | None = None
 
 
 class Deliverer:
@@ -71,7 +74,9 @@ class Deliverer:
         self._db = db
         self._leases = Leases(db, lease_seconds(options.timeout), options.monotonic)
         self._settler = Settler(db)
-        self._tools = Tools(db, egress, endpoints, self._settler, pace, options.wall, options.monotonic, options.note)
+        self._tools = Tools(
+            db, egress, endpoints, self._settler, pace, options.wall, options.monotonic, options.note, options.tracer
+        )
         self._lanes: dict[LaneKey, Lane] = {}
         self._running: dict[LaneKey, asyncio.Task[int]] = {}
         self._last_work: dict[LaneKey, float] = {}

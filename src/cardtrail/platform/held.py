@@ -34,12 +34,13 @@ MayReach = Callable[[str, str], bool]
 
 
 class Item(msgspec.Struct, frozen=True):
-    """An event on its way in: who sent it, what it is, how it is stored, and a hash of its content."""
+    """An event on its way in: who sent it, what it is, how it is stored, a hash of its content, and by which call."""
 
     sender: str
     event: Event
     body: bytes
     fingerprint: bytes
+    cause: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -128,8 +129,8 @@ class Held:
         self.operations: dict[OperationKey, HeldOperation] = {}
         self.parcels: dict[ParcelKey, HeldParcel] = {}
         self.cards: dict[CardKey, HeldCard] = {}
-        self.more: dict[EventKey, tuple[str, str]] = {}
-        """Events of parcels that have more cards to reach than this transaction takes, and where the rest begins."""
+        self.more: dict[EventKey, tuple[str, str, str]] = {}
+        """Events of parcels that have more cards to reach than this transaction takes: where the rest begins, why."""
         self.copies = 0
 
     def lock(self, items: Sequence[Item]) -> None:
@@ -248,7 +249,7 @@ class Held:
         chunk = parcel.links[:MAX_FANOUT] if self.copies < MAX_COPIES else []
         self.copies += len(chunk)
         if len(chunk) < len(parcel.links):
-            self.more[event.key] = chunk[-1][:2] if chunk else ("", "")
+            self.more[event.key] = (*(chunk[-1][:2] if chunk else ("", "")), item.cause)
         parcel.reach[event.key] = chunk
         return self.within_reach(item, chunk)
 

@@ -18,13 +18,24 @@ from cardtrail.errors import CardtrailError, InputError, StoreUnavailable
 from cardtrail.meters.board import CONTENT_TYPE
 from cardtrail.pages.door.asgi import is_ui
 from cardtrail.platform import notification_http, operator_http
+from cardtrail.platform.cause import HEADER, cause_of, new_correlation_id
 from cardtrail.platform.feed_http import changes_of
 from cardtrail.platform.ingest import Sender
 from cardtrail.platform.orders import Wanted, members_of, wanted_of
 from cardtrail.platform.parties import INGEST, READ, WRITE
 from cardtrail.platform.readiness import OK, readiness
-from cardtrail.platform.request import body_of, caller_of, checked_issuer, encoded, platform_of, ready
-from cardtrail.platform.status import Asgi, Receive, Scope, Send
+from cardtrail.platform.request import (
+    CORRELATION,
+    STRICT,
+    body_of,
+    caller_of,
+    cause_in,
+    checked_issuer,
+    encoded,
+    platform_of,
+    ready,
+)
+from cardtrail.platform.status import Asgi, Receive, Scope, Send, is_status
 from cardtrail.platform.token_http import jwks, token_endpoint
 from cardtrail.protocol.codec import (
     CARD_ID,
@@ -34,11 +45,13 @@ from cardtrail.protocol.codec import (
     decode_batch,
 )
 from cardtrail.protocol.problem import Problem, problem, problem_of
+from cardtrail.traces import Attributes
 
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
 
 Handler = Callable[[Request], Awaitable[Response]]
+_HEADER = HEADER.encode()
 _log = structlog.get_logger()
 
 
@@ -126,7 +139,7 @@ async def order_card(request: Request) -> Response:
     caller_of(request, WRITE, issuer_id=issuer_id)
     _, card_id = _checked(request, card=True)
     wanted = wanted_of(members_of(await body_of(request)), card_id)
-    [outcome] = await platform_of(request).orders.order(issuer_id, [wanted])
+    [outcome] = await platform_of(request).orders.order(issuer_id, [wanted], cause_in(request))
     if isinstance(outcome, CardtrailError):
         raise outcome
     return encoded({"operationId": outcome}, 202)
@@ -144,7 +157,7 @@ async def order_cards(request: Request) -> Response:
     if not isinstance(cards, list) or not 1 <= len(cards) <= MAX_BATCH:
         raise InputError("cards", f"a list of 1 to {MAX_BATCH} orders")
     wanted = [_wanted(card) for card in cards]
-    outcomes = await platform_of(request).orders.order(issuer_id, wanted)
+    outcomes = await platform_of(request).orders.order(issuer_id, wanted, cause_in(request))
     return encoded({"results": [_order_result(*pair) for pair in zip(cards, outcomes, strict=True)]}, 202)
 
 
@@ -169,7 +182,7 @@ async def ingest_events(request: Request) -> Response:
     caller = caller_of(request, INGEST)
     platform = platform_of(request)
     sender = Sender(caller.party_id, caller.sources, caller.kinds, caller.issuers)
-    results = await platform.ingest.take(sender, decode_batch(await body_of(request)))
+    results = await platform.ingest.take(sender, decode_batch(await body_of(request)), cause_in(request))
     for result in results:
         platform.metrics.recorded(result.result, result.error_code)
     return encoded({"results": results})
@@ -206,10 +219,11 @@ async def docs(request: Request) -> Response:
 
 
 _ISSUER = "/banking/v1/issuers/{issuer_id}/physicalCards"
+_STATUS = _ISSUER + "/{card_id}/productionStatus"
 _LEDGER = "/banking/v1/issuers/{issuer_id}/notifications"
 _OPERATED = "/operator/v1/issuers/{issuer_id}/endpoints"
 _TABLE: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", _ISSUER + "/{card_id}/productionStatus", status_of_odd_ids),
+    ("GET", _STATUS, status_of_odd_ids),
     ("POST", _ISSUER + "/productionStatus:batchGet", batch_get),
     ("GET", _ISSUER + "/operations", changes),
     ("POST", _ISSUER + "/{card_id}/operations:production", order_card),
@@ -283,7 +297,10 @@ async def _on_gone(_: Request, __: Exception) -> Response:
 
 
 class _Wide:
-    """Echoes the correlation id, logs one line a request, and answers what nobody expected with a plain 500."""
+    """Gives each request a correlation id, logs one line, and answers what nobody expected with a plain 500.
+
+    The caller's own id is given back; one that was made here, too, but not to strict callers, to whom it is news.
+    """
 
     def __init__(self, app: Asgi, platform: "Platform") -> None:
         self._app = app
@@ -294,14 +311,15 @@ class _Wide:
             await self._app(scope, receive, send)
             return
         began, status, started = time.perf_counter(), 500, False
-        echo = _echo(scope)
+        given = _given(scope)
+        scope[CORRELATION] = correlation = given or new_correlation_id()
 
         async def sending(message: Any) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                if echo is not None:
-                    message["headers"].append((b"x-correlation-id", echo))
+                if given is not None or not scope.get(STRICT):
+                    message["headers"].append((_HEADER, correlation.encode()))
             await send(message)
 
         try:
@@ -313,20 +331,29 @@ class _Wide:
             _log.exception("unexpected", path=scope["path"])
             if not started:
                 await _send(sending, problem(500, "INTERNAL", "something went wrong here; it is logged"))
-        self._note(scope, status, time.perf_counter() - began, echo)
+        self._note(scope, status, time.perf_counter() - began)
 
-    def _note(self, scope: Scope, status: int, seconds: float, echo: bytes | None) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = scope.get("route")
         self._platform.metrics.answered(route.path if route else "", status, seconds)
         _log.info(
             "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),
-            peer=scope["client"][0] if scope["client"] else None, correlation_id=echo.decode() if echo else None,
+            peer=scope["client"][0] if scope["client"] else None, correlation_id=scope[CORRELATION],
         )  # fmt: skip
 
 
-def _echo(scope: Scope) -> bytes | None:
-    value: bytes | None = next((value for name, value in scope["headers"] if name == b"x-correlation-id"), None)
-    return value if value is not None and CORRELATION_ID.fullmatch(value.decode("latin-1")) else None
+def told_of(scope: Scope) -> tuple[str, Attributes]:
+    """Return a request's route, which names no card, and what else its span tells."""
+    route = scope.get("route")
+    path = route.path if route else _STATUS if is_status(scope["path"]) else ""
+    correlation_id = cause_of(scope.get(CORRELATION, ""))
+    return path, {"cardtrail.correlation_id": correlation_id} if correlation_id else {}
+
+
+def _given(scope: Scope) -> str | None:
+    """Return the caller's correlation id, None where there is none of the right form."""
+    value = next((value.decode("latin-1") for name, value in scope["headers"] if name == _HEADER), None)
+    return value if value is not None and CORRELATION_ID.fullmatch(value) else None
 
 
 async def _send(send: Callable[[Any], Awaitable[None]], found: Problem) -> None:

@@ -14,10 +14,12 @@ import msgspec
 from cardtrail.core.event import CarrierEvent, Event, ProductionEvent
 from cardtrail.db import Database, Lanes, Transaction
 from cardtrail.errors import InputError, StoreUnavailable
+from cardtrail.platform.cause import trace_of
 from cardtrail.platform.held import Item, MayReach, Outcome, rejected
 from cardtrail.platform.outbox import Outbox
 from cardtrail.platform.record import record, resume_fanout
 from cardtrail.protocol.codec import decode_event, encode_event, event_of
+from cardtrail.traces import Kind, Tracer
 
 MAX_WORK = 1_000
 """Most events in one transaction; a request is never split."""
@@ -69,13 +71,13 @@ class _Key(msgspec.Struct, rename="camel"):
     source: Any = None
 
 
-def item_of(sender: Sender, raw: bytes | msgspec.Raw, now: int) -> Item | Outcome:
-    """Decode one event and check it against its sender; a bad one is its own rejection. `now` in µs."""
+def item_of(sender: Sender, raw: bytes | msgspec.Raw, now: int, cause: str = "") -> Item | Outcome:
+    """Decode one event of a call and check it against its sender; a bad one is its own rejection. `now` in µs."""
     try:
         event = event_of(decode_event(raw), now)
     except InputError as error:
         return rejected(error.code, str(error))
-    return sender.refusal(event) or stored(sender.party_id, event)
+    return sender.refusal(event) or stored(sender.party_id, event, cause)
 
 
 def result_of(source: str | None, event_id: str | None, outcome: Outcome) -> Result:
@@ -93,11 +95,11 @@ def _key_of(raw: bytes | msgspec.Raw) -> tuple[str | None, str | None]:
     return source, event_id
 
 
-def stored(sender: str, event: Event) -> Item:
+def stored(sender: str, event: Event, cause: str = "") -> Item:
     """Return an event as it will be stored. The hash leaves out when we heard of it."""
     body = encode_event(event)
     content = body.replace(b'"recorded_at":%d,' % event.recorded_at, b"", 1)
-    return Item(sender, event, body, hashlib.blake2b(content, digest_size=16).digest())
+    return Item(sender, event, body, hashlib.blake2b(content, digest_size=16).digest(), cause)
 
 
 Group = list[tuple[Sequence[Item], "asyncio.Future[list[Outcome]]"]]
@@ -116,6 +118,7 @@ class Ingest:
         """Told after a commit that may have put something on its way."""
         self.on_read: Callable[[bytes | msgspec.Raw, Item | Outcome, int], None] = lambda _raw, _found, _now: None
         """Told of each event that was read: as it came, as what, and when, µs."""
+        self.tracer: Tracer | None = None
         self._pending: Group = []
         self._size = 0
         self._lanes = Lanes(LANES, self._drain)
@@ -126,13 +129,13 @@ class Ingest:
         """How many events wait for the transaction that records them."""
         return self._size
 
-    async def take(self, sender: Sender, raws: Sequence[bytes | msgspec.Raw]) -> list[Result]:
-        """Decode and record events; return their results in order. Raises StoreUnavailable."""
+    async def take(self, sender: Sender, raws: Sequence[bytes | msgspec.Raw], cause: str = "") -> list[Result]:
+        """Decode and record the events of a call; return their results in order. Raises StoreUnavailable."""
         now = self.clock()
         found: list[Item | Outcome] = []
         for start in range(0, len(raws), YIELD_EVERY):
             for raw in raws[start : start + YIELD_EVERY]:
-                found.append(item_of(sender, raw, now))
+                found.append(item_of(sender, raw, now, cause))
                 self.on_read(raw, found[-1], now)
             if start + YIELD_EVERY < len(raws):
                 await asyncio.sleep(0)
@@ -195,6 +198,19 @@ class Ingest:
             return error
 
     async def _record(self, items: Sequence[Item]) -> list[Outcome]:
+        if self.tracer is None:
+            return await self._committed(items)
+        span = self.tracer.follow(Kind.INTERNAL, (trace_of(item.cause) for item in items))
+        is_error = True
+        try:
+            outcomes = await self._committed(items)
+            is_error = False
+            return outcomes
+        finally:
+            if span is not None:
+                span.end("ingest", {"cardtrail.events": len(items)}, is_error=is_error)
+
+    async def _committed(self, items: Sequence[Item]) -> list[Outcome]:
         outcomes = await self._db.transact(lambda tx: self.record(tx, items))
         if self._outbox.is_used:  # where nobody has endpoints, ingest pays for no look
             self.on_commit()

@@ -15,8 +15,9 @@ from cardtrail.core.bucket import Bucket
 from cardtrail.core.schedule import next_due
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import StoreUnavailable
-from cardtrail.platform.answer import Answer
+from cardtrail.platform.answer import Answer, failed
 from cardtrail.platform.call import NOT_SENT, Caller, Message, Verdict, verdict_of
+from cardtrail.platform.cause import correlation_of, shared, trace_of
 from cardtrail.platform.chore import do_chore
 from cardtrail.platform.circuit import REFUSALS, Circuit
 from cardtrail.platform.claims import Claims
@@ -28,6 +29,8 @@ from cardtrail.platform.outbox import NotificationState, new_ids
 from cardtrail.platform.settle import Settlement, Settler
 from cardtrail.protocol.codec import timestamp
 from cardtrail.protocol.envelope import halves
+from cardtrail.protocol.failure import Failure
+from cardtrail.traces import Kind, Tracer
 
 SLICE = 1.0
 """Seconds after which a lane stops taking batches, so that a change of its endpoint is noticed."""
@@ -75,6 +78,7 @@ class Tools(msgspec.Struct, frozen=True):
     wall: Callable[[], int]
     monotonic: Callable[[], float]
     note: Callable[[Answer, int], None]
+    tracer: Tracer | None = None
 
 
 class Lane:
@@ -238,7 +242,7 @@ class Lane:
     async def _send(self, batch: Sequence[Message], probe: Probe | None = None) -> None:
         """Send a batch and settle it; one that is refused is split, so that only what fails alone is refused."""
         tools = self._tools
-        answer = await self._caller.send(batch, self._claims.cursor, tools.wall() // 1_000_000, self._is_held)
+        answer = await self._call(batch)
         if answer is NOT_SENT:  # the lease is over
             self._claims.forget(batch)
             return
@@ -256,6 +260,28 @@ class Lane:
             await self._disable("the endpoint answered 410 Gone")
         else:
             await self._failed(batch, answer, probe)
+
+    async def _call(self, batch: Sequence[Message]) -> Answer:
+        """Send a batch; in a span where a call is traced that made one of its changes."""
+        cursor, seconds, tracer = self._claims.cursor, self._tools.wall() // 1_000_000, self._tools.tracer
+        span = tracer.follow(Kind.CLIENT, (trace_of(each.cause) for each in batch)) if tracer is not None else None
+        if span is None:
+            return await self._caller.send(batch, cursor, seconds, self._is_held)
+        answer = failed(Failure.CLOSED, "", 0.0)
+        try:
+            answer = await self._caller.send(batch, cursor, seconds, self._is_held, span.traceparent)
+        finally:
+            is_error = verdict_of(answer) is not Verdict.DELIVERED
+            span.end("POST notifications", self._told(batch, answer), is_error=is_error)
+        return answer
+
+    def _told(self, batch: Sequence[Message], answer: Answer) -> dict[str, str | int]:
+        """Return what the span of a call tells: where it went, what it carried, what came of it."""
+        outcome: dict[str, str | int] = {"error.type": answer.failure} if answer.failure is not None else {}
+        if answer.status is not None:
+            outcome["http.response.status_code"] = answer.status
+        where = {f"cardtrail.{name}": value for name, value in self._where.items()}
+        return {"http.request.method": "POST", "cardtrail.carried": len(batch), **where, **outcome}
 
     async def _delivered(self, batch: Sequence[Message], answer: Answer) -> None:
         closed = self._circuit.succeed()
@@ -407,7 +433,7 @@ class Lane:
         due = min((row[7] for row in settlement.failed if row[5] == NotificationState.PENDING), default=None)
         _log.info(
             "attempt", attempt_id=attempt_id, status=status, failure=failure, ms=ms, carried=carried,
-            notifications=[each.notification_id for each in batch[:SHOWN_IDS]],
+            notifications=[each.notification_id for each in batch[:SHOWN_IDS]], **_correlated(batch),
             retry_due=None if due is None else timestamp(due), **self._where,
         )  # fmt: skip
 
@@ -456,6 +482,13 @@ class Lane:
                 fence=self.lease.fence, **self._where,
             ))  # fmt: skip
             circuit.changed = False
+
+
+def _correlated(batch: Sequence[Message]) -> dict[str, object]:
+    """Return the correlation id of the calls that a batch tells of, or of each notification that is named, in order."""
+    found = [correlation_of(each.cause) for each in batch]
+    one = shared(found)
+    return {"correlation_id": one or None} | ({} if one else {"correlation_ids": found[:SHOWN_IDS]})
 
 
 def _asked(answer: Answer) -> int:

@@ -8,6 +8,7 @@ import msgspec
 
 from cardtrail.db import Database, Row, Transaction
 from cardtrail.errors import InputError, NotFound
+from cardtrail.platform.cause import correlation_of
 from cardtrail.platform.outbox import NotificationState, id_before, made_at
 
 MAX_LISTED = 1_000
@@ -34,12 +35,18 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", array_like=True):
     attempts: int
     due_at: int
     settled_at: int | None
+    cause: str
     attempt_ids: tuple[str, ...]
 
     @property
     def created_at(self) -> int:
         """When it was enqueued, µs."""
         return made_at(self.notification_id)
+
+    @property
+    def correlation_id(self) -> str:
+        """The id of the call that made the change it tells of, empty where that is not known."""
+        return correlation_of(self.cause)
 
 
 class Attempt(msgspec.Struct, frozen=True, rename="camel"):
@@ -61,6 +68,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     state: NotificationState | None = None
     endpoint_id: str = ""
     card_id: str = ""
+    correlation_id: str = ""
     since: int | None = None
     until: int | None = None
 
@@ -110,7 +118,10 @@ def entries_of(tx: Transaction, issuer_id: str, selection: Selection, after: str
         return sorted(map(entry_of, rows), key=lambda entry: entry.notification_id)[:most]  # some may be unknown
     state = selection.state.value if selection.state is not None else ""
     window = {"after": max(after, selection.first), "before": selection.last, "most": most}
-    where = {"issuer_id": issuer_id, "endpoint_id": selection.endpoint_id, "state": state}
+    where = {
+        "issuer_id": issuer_id, "endpoint_id": selection.endpoint_id, "state": state,
+        "correlation_id": selection.correlation_id,
+    }  # fmt: skip
     if selection.card_id:
         return [entry_of(row) for row in tx.all("list_of_card", card_id=selection.card_id, **where, **window)]
     if selection.state not in OPEN:

@@ -11,11 +11,12 @@ from cardtrail.platform.endpoint import ENDPOINT_ID
 from cardtrail.platform.ledger import MAX_IDS, Attempt, Entry, Selection
 from cardtrail.platform.outbox import NOTIFICATION_ID, NotificationState
 from cardtrail.platform.resend import Wish, checked_wish
-from cardtrail.protocol.codec import CARD_ID, EARLIEST, LATEST, instant, timestamp
+from cardtrail.protocol.codec import CARD_ID, CORRELATION_ID, EARLIEST, LATEST, instant, timestamp
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _FORMS = {
     "cardId": (CARD_ID, "1 to 48 of A-Z a-z 0-9 _ -"),
+    "correlationId": (CORRELATION_ID, "1 to 64 of A-Z a-z 0-9 _ -"),
     "endpointId": (ENDPOINT_ID, "1 to 40 of A-Z a-z 0-9 _ -"),
     "notificationIds": (NOTIFICATION_ID, "27 of 0-9 a-f each"),
     "notificationId": (NOTIFICATION_ID, "27 of 0-9 a-f"),
@@ -62,6 +63,13 @@ def selection_of(
     )
 
 
+def of_call(selection: Selection, correlation_id: str | None) -> Selection:
+    """Return what of it tells of changes that this call made; None asks for no call. Raises InputError."""
+    if correlation_id is None:
+        return selection
+    return msgspec.structs.replace(selection, correlation_id=checked_id("correlationId", correlation_id))
+
+
 def checked_id(member: str, text: str) -> str:
     """Return an id. Raises InputError naming the member."""
     form, expected = _FORMS[member]
@@ -89,7 +97,10 @@ def _state(text: str) -> NotificationState:
 
 
 def members_of_entry(entry: Entry) -> dict[str, Any]:
-    """Return a notification as lists show it: `dueAt` while it waits to be sent, `settledAt` once it has ended."""
+    """Return a notification as lists show it: `dueAt` while it waits to be sent, `settledAt` once it has ended.
+
+    `correlationId` is that of the call that made the change it tells of, where it is known.
+    """
     told: dict[str, Any] = {
         "notificationId": entry.notification_id, "endpointId": entry.endpoint_id, "cardId": entry.card_id,
         "operationId": entry.operation_id, "operation": entry.operation, "sequence": entry.sequence,
@@ -100,6 +111,8 @@ def members_of_entry(entry: Entry) -> dict[str, Any]:
         told["dueAt"] = timestamp(entry.due_at)
     if entry.settled_at is not None:
         told["settledAt"] = timestamp(entry.settled_at)
+    if entry.correlation_id:
+        told["correlationId"] = entry.correlation_id
     return told
 
 

@@ -11,7 +11,14 @@ from starlette.responses import Response
 from cardtrail.pages.query import single
 from cardtrail.platform.endpoint_form import members_for_issuer
 from cardtrail.platform.ledger import MAX_LISTED
-from cardtrail.platform.ledger_form import WishIn, checked_id, members_of_entry, members_of_notification, selection_of
+from cardtrail.platform.ledger_form import (
+    WishIn,
+    checked_id,
+    members_of_entry,
+    members_of_notification,
+    of_call,
+    selection_of,
+)
 from cardtrail.platform.parties import OPERATE, READ, WRITE
 from cardtrail.platform.request import caller_of, checked_issuer, encoded, number, platform_of, told
 from cardtrail.platform.resend import resend
@@ -26,6 +33,7 @@ async def list_notifications(request: Request) -> Response:
     issuer_id = _asked(request, READ)
     names = ("state", "since", "until", "cardId", "endpointId")
     selection = selection_of(*(single(request, name) for name in names))
+    selection = of_call(selection, single(request, "correlationId"))
     after = single(request, "after")
     limit = number(request, "limit", DEFAULT_LISTED, 1, MAX_LISTED)
     place = "" if after is None else checked_id("after", after)

@@ -131,13 +131,15 @@ class Orders:
         self._connector = connector
         self._new_id = new_id or (lambda: f"op-{uuid.uuid4().hex}")
 
-    async def order(self, issuer_id: str, wanted: Sequence[Wanted | InputError]) -> list[str | CardtrailError]:
-        """Order cards of one issuer; each gets its operation id, or its own error. Raises StoreUnavailable."""
+    async def order(
+        self, issuer_id: str, wanted: Sequence[Wanted | InputError], cause: str = ""
+    ) -> list[str | CardtrailError]:
+        """Order cards of an issuer in a call; each gets its operation id, or its own error. Raises StoreUnavailable."""
         good = [order for order in wanted if isinstance(order, Wanted)]
-        outcomes = iter(await self._order_good(issuer_id, good))
+        outcomes = iter(await self._order_good(issuer_id, good, cause))
         return [next(outcomes) if isinstance(order, Wanted) else order for order in wanted]
 
-    async def _order_good(self, issuer_id: str, wanted: list[Wanted]) -> list[str | CardtrailError]:
+    async def _order_good(self, issuer_id: str, wanted: list[Wanted], cause: str) -> list[str | CardtrailError]:
         ids = [self._new_id() for _ in wanted]
         now = self._ingest.clock()
         reserved = await self._db.transact(lambda tx: [
@@ -152,7 +154,7 @@ class Orders:
             place: order for order, place, outcome in zip(wanted, reserved, placed, strict=True)
             if isinstance(place, Reservation) and isinstance(outcome, str) and not place.confirmed
         }  # fmt: skip
-        refused = await self._confirm(issuer_id, fresh)
+        refused = await self._confirm(issuer_id, fresh, cause)
         return [refused.get(outcome, outcome) if isinstance(outcome, str) else outcome for outcome in placed]
 
     async def _place(
@@ -173,13 +175,17 @@ class Orders:
             return StoreUnavailable("production does not take the order now", 5)
         return reserved.operation_id
 
-    async def _confirm(self, issuer_id: str, placed: dict[Reservation, Wanted]) -> dict[str, CardtrailError]:
+    async def _confirm(
+        self, issuer_id: str, placed: dict[Reservation, Wanted], cause: str
+    ) -> dict[str, CardtrailError]:
         """Make the orders exist: their `requested` events go the way of all events. Return those that may not.
 
         An event's content depends only on the reservation, so a resumed confirmation meets its own event.
         """
         now = self._ingest.clock()
-        items = [stored("api:orders", _requested(issuer_id, place, order, now)) for place, order in placed.items()]
+        items = [
+            stored("api:orders", _requested(issuer_id, place, order, now), cause) for place, order in placed.items()
+        ]
 
         def work(tx: Transaction) -> list[Outcome]:
             outcomes = self._ingest.record(tx, items)

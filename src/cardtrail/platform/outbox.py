@@ -37,7 +37,8 @@ class NotificationState(StrEnum):
 class Change(msgspec.Struct, frozen=True):
     """A visible change of an operation: one step of its `sequence`.
 
-    `is_published` says whether the published form differs from the one before, or only our extension of it.
+    `is_published` says whether the published form differs from the one before, or only our extension of it. `cause` is
+    the call that made it.
     """
 
     issuer_id: str
@@ -49,6 +50,7 @@ class Change(msgspec.Struct, frozen=True):
     picture: bytes
     strict_length: int
     is_published: bool
+    cause: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -158,6 +160,7 @@ def _row(notification_id: str, change: Change, rule: Rule, now: int, *, sent: bo
     return (
         change.issuer_id, notification_id, rule.endpoint_id, change.card_id, change.operation_id, change.operation,
         change.sequence, state.value, LIVE, now, settled_at, change.picture, change.strict_length,
+        change.cause,
     )  # fmt: skip
 
 

@@ -204,14 +204,14 @@ RETURNING issuer_id, change_no, endpoints;
 
 -- name: save_operations
 -- Publish pictures. An issuer's request hardly ever changes: SQLite would write its index anew with every picture.
-INSERT INTO operation (issuer_id, card_id, requested_at, operation_id, sequence, change_no, ended_at, changed_at, picture, strict_length, etag, place, since, watched, site, channel, carrier, request_id)
-SELECT v.issuer_id, v.card_id, v.requested_at, v.operation_id, v.sequence, v.change_no, v.ended_at, v.changed_at, v.picture, v.strict_length, v.etag, v.place, v.since, v.watched, v.site, v.channel, v.carrier, v.request_id
-FROM rows(issuer_id text, card_id text, requested_at bigint, operation_id text, sequence bigint, change_no bigint, ended_at bigint, changed_at bigint, picture bytea, strict_length bigint, etag text, place text, since bigint, watched bigint, site text, channel text, carrier text, request_id text) AS v
+INSERT INTO operation (issuer_id, card_id, requested_at, operation_id, sequence, change_no, ended_at, changed_at, picture, strict_length, etag, place, since, watched, site, channel, carrier, request_id, cause)
+SELECT v.issuer_id, v.card_id, v.requested_at, v.operation_id, v.sequence, v.change_no, v.ended_at, v.changed_at, v.picture, v.strict_length, v.etag, v.place, v.since, v.watched, v.site, v.channel, v.carrier, v.request_id, v.cause
+FROM rows(issuer_id text, card_id text, requested_at bigint, operation_id text, sequence bigint, change_no bigint, ended_at bigint, changed_at bigint, picture bytea, strict_length bigint, etag text, place text, since bigint, watched bigint, site text, channel text, carrier text, request_id text, cause text) AS v
 WHERE true ON CONFLICT (issuer_id, card_id, requested_at, operation_id) DO UPDATE SET
     sequence = excluded.sequence, change_no = excluded.change_no, ended_at = excluded.ended_at,
     changed_at = excluded.changed_at, picture = excluded.picture, strict_length = excluded.strict_length,
     etag = excluded.etag, place = excluded.place, since = excluded.since, watched = excluded.watched,
-    site = excluded.site, channel = excluded.channel, carrier = excluded.carrier;
+    site = excluded.site, channel = excluded.channel, carrier = excluded.carrier, cause = excluded.cause;
 
 -- name: set_request_ids
 -- Note another issuer's request of orders that are published.
@@ -243,12 +243,13 @@ WHERE operation.issuer_id = v.issuer_id AND operation.card_id = v.card_id AND op
 
 -- name: save_fanout
 -- Note that a parcel's event has more cards to reach.
-INSERT INTO fanout (source, event_id, after_issuer, after_card) VALUES (:source, :event_id, :after_issuer, :after_card)
+INSERT INTO fanout (source, event_id, after_issuer, after_card, cause)
+VALUES (:source, :event_id, :after_issuer, :after_card, :cause)
 ON CONFLICT (source, event_id) DO UPDATE SET after_issuer = excluded.after_issuer, after_card = excluded.after_card;
 
 -- name: next_fanout
 -- The events that still have cards to reach.
-SELECT f.source, f.event_id, f.after_issuer, f.after_card, i.carrier, i.tracking_number, i.sender, i.body
+SELECT f.source, f.event_id, f.after_issuer, f.after_card, i.carrier, i.tracking_number, i.sender, i.body, f.cause
 FROM fanout AS f JOIN inbox AS i ON i.source = f.source AND i.event_id = f.event_id
 ORDER BY f.source, f.event_id LIMIT 1;
 
@@ -366,20 +367,20 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 
 -- name: add_notifications
 -- Put pictures on their way.
-INSERT INTO notification (issuer_id, notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, lot, round, attempts, due_at, settled_at, attempt_ids, picture, strict_length)
-SELECT v.issuer_id, v.notification_id, v.endpoint_id, v.card_id, v.operation_id, v.operation, v.sequence, v.state, v.lot, 0, 0, v.due_at, v.settled_at, '', v.picture, v.strict_length
-FROM rows(issuer_id text, notification_id text, endpoint_id text, card_id text, operation_id text, operation text, sequence bigint, state text, lot bigint, due_at bigint, settled_at bigint, picture bytea, strict_length bigint) AS v;
+INSERT INTO notification (issuer_id, notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, lot, round, attempts, due_at, settled_at, attempt_ids, picture, strict_length, cause)
+SELECT v.issuer_id, v.notification_id, v.endpoint_id, v.card_id, v.operation_id, v.operation, v.sequence, v.state, v.lot, 0, 0, v.due_at, v.settled_at, '', v.picture, v.strict_length, v.cause
+FROM rows(issuer_id text, notification_id text, endpoint_id text, card_id text, operation_id text, operation text, sequence bigint, state text, lot bigint, due_at bigint, settled_at bigint, picture bytea, strict_length bigint, cause text) AS v;
 
 -- name: claim
 -- What is due at an endpoint of one lot, after a given place in the queue.
-SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
+SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length, cause FROM notification
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING' AND lot = :lot
     AND due_at <= :now AND (due_at, notification_id) > (:after_due, :after_id)
 ORDER BY due_at, notification_id LIMIT :most;
 
 -- name: claim_probe
 -- The messages to try an endpoint with whose circuit is open, those that wait longest first.
-SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length FROM notification
+SELECT notification_id, operation_id, lot, round, attempts, due_at, picture, strict_length, cause FROM notification
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = 'PENDING'
 ORDER BY lot, due_at, notification_id LIMIT :most;
 
@@ -627,33 +628,36 @@ WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id;
 
 -- name: list_open
 -- What was not delivered to an endpoint, in one state, oldest first.
-SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, cause, attempt_ids
 FROM notification
     INDEXED BY notification_open -- sqlite
 WHERE issuer_id = :issuer_id AND endpoint_id = :endpoint_id AND state = :state AND notification_id > :after AND notification_id < :before
     AND state IN ('PENDING', 'REFUSED', 'DEAD', 'WITHHELD')
+    AND (:correlation_id = '' OR substr(cause || ' ', 1, length(:correlation_id) + 1) = :correlation_id || ' ')
 ORDER BY notification_id LIMIT :most;
 
 -- name: list_notifications
 -- An issuer's notifications, oldest first; of one endpoint or state, or of all where that is empty.
-SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, cause, attempt_ids
 FROM notification
 WHERE issuer_id = :issuer_id AND notification_id > :after AND notification_id < :before
     AND (:endpoint_id = '' OR endpoint_id = :endpoint_id) AND (:state = '' OR state = :state)
+    AND (:correlation_id = '' OR substr(cause || ' ', 1, length(:correlation_id) + 1) = :correlation_id || ' ')
 ORDER BY notification_id LIMIT :most;
 
 -- name: list_of_card
 -- The notifications of one card, oldest first.
-SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, attempt_ids
+SELECT notification_id, endpoint_id, card_id, operation_id, operation, sequence, state, round, attempts, due_at, settled_at, cause, attempt_ids
 FROM notification
     INDEXED BY notification_order -- sqlite
 WHERE issuer_id = :issuer_id AND card_id = :card_id AND notification_id > :after AND notification_id < :before
     AND (:endpoint_id = '' OR endpoint_id = :endpoint_id) AND (:state = '' OR state = :state)
+    AND (:correlation_id = '' OR substr(cause || ' ', 1, length(:correlation_id) + 1) = :correlation_id || ' ')
 ORDER BY notification_id LIMIT :most;
 
 -- name: list_by_id
 -- These notifications.
-SELECT n.notification_id, n.endpoint_id, n.card_id, n.operation_id, n.operation, n.sequence, n.state, n.round, n.attempts, n.due_at, n.settled_at, n.attempt_ids
+SELECT n.notification_id, n.endpoint_id, n.card_id, n.operation_id, n.operation, n.sequence, n.state, n.round, n.attempts, n.due_at, n.settled_at, n.cause, n.attempt_ids
 FROM rows(issuer_id text, notification_id text) AS v, notification AS n
 WHERE n.issuer_id = v.issuer_id AND n.notification_id = v.notification_id;
 
@@ -682,14 +686,14 @@ WHERE n.issuer_id = v.issuer_id AND n.card_id = v.card_id AND n.operation_id = v
 
 -- name: newest_of_orders
 -- The pictures of these orders.
-SELECT o.operation_id, o.sequence, o.picture, o.strict_length FROM rows(issuer_id text, card_id text, operation_id text) AS v, operation AS o
+SELECT o.operation_id, o.sequence, o.picture, o.strict_length, o.cause FROM rows(issuer_id text, card_id text, operation_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
 
 -- name: requeue
 -- Send these again: the newest picture in the place of the one that is stored, also where that was to go out exactly.
 UPDATE notification SET state = 'PENDING', lot = 1, round = notification.round + 1, attempts = 0, due_at = v.due_at, settled_at = NULL,
-    sequence = v.sequence, picture = v.picture, strict_length = v.strict_length
-FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint, sequence bigint, picture bytea, strict_length bigint) AS v
+    sequence = v.sequence, picture = v.picture, strict_length = v.strict_length, cause = v.cause
+FROM rows(issuer_id text, notification_id text, round bigint, due_at bigint, sequence bigint, picture bytea, strict_length bigint, cause text) AS v
 WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.notification_id
     AND notification.round = v.round AND (notification.state <> 'PENDING' OR notification.lot = 2)
 RETURNING notification.notification_id;
@@ -711,7 +715,7 @@ WHERE notification.issuer_id = v.issuer_id AND notification.notification_id = v.
 
 -- name: orders_after
 -- An issuer's orders by their newest change.
-SELECT change_no, card_id, operation_id, sequence, picture, strict_length, changed_at FROM operation
+SELECT change_no, card_id, operation_id, sequence, picture, strict_length, changed_at, cause FROM operation
 WHERE issuer_id = :issuer_id AND change_no > :since ORDER BY change_no LIMIT :most;
 
 -- ── pages ──

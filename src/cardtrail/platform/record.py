@@ -88,6 +88,7 @@ class _Recording:
         self.saved_links: dict[tuple[CardKey, ParcelKey], tuple[int, int]] = {}
         self.awaited: list[Row] = []
         self.forgotten: list[EventKey] = []
+        self.cause = ""
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         """Record events of different keys; return their outcomes, in order."""
@@ -118,6 +119,7 @@ class _Recording:
     # ── fold ──
 
     def fold(self, item: Item) -> Outcome:
+        self.cause = item.cause
         card = self.held.card_of(item.event)
         if card is not None:
             refusal = self.fold_named(card, item)
@@ -262,11 +264,12 @@ class _Recording:
         card.changes[order.operation_id] = (
             *key, order.requested_at, order.operation_id, sequence + 1, 0, order.ended_at, self.held.now,
             full, picture.strict_length, etag_of(answer_of([full])), *row_of(place), order.issuer_request_id,
+            self.cause,
         )  # fmt: skip
         is_published = before is None or strict_form(before.picture, before.strict_length) != picture.published
         self.steps.append(Change(
             *key, order.operation_id, operation.operation, order.stage, sequence + 1, full, picture.strict_length,
-            is_published,
+            is_published, self.cause,
         ))  # fmt: skip
 
     # ── save ──
@@ -303,10 +306,11 @@ class _Recording:
         named = [(*key, None) for key, parcel in parcels if parcel.waits and parcel.named]
         self.tx.each("set_parcels_waiting", named)
         self.tx.each("drop_parcels", unused)
-        for (source, event_id), (after_issuer, after_card) in sorted(self.held.more.items()):
+        for (source, event_id), (after_issuer, after_card, cause) in sorted(self.held.more.items()):
             self.tx.run(
-                "save_fanout", source=source, event_id=event_id, after_issuer=after_issuer, after_card=after_card
-            )
+                "save_fanout", source=source, event_id=event_id, after_issuer=after_issuer, after_card=after_card,
+                cause=cause,
+            )  # fmt: skip
 
     def save_cards(self) -> None:
         """Write which cards wait for their order; one that took no event leaves no row."""
@@ -347,7 +351,7 @@ class _Recording:
         self.tx.each("lock_parcels", [row[4:6]])
         if self.tx.one("next_fanout") != row:
             return 1  # another process was here first; what it left is seen on the next call
-        source, event_id, after_issuer, after_card, carrier, number, sender, body = row
+        source, event_id, after_issuer, after_card, carrier, number, sender, body, self.cause = row
         [event] = decode_events([body])
         self.held.now = event.recorded_at
         found = self.tx.each("links_of_parcels", [(carrier, number, after_issuer, after_card)])
@@ -359,7 +363,7 @@ class _Recording:
             self.give(key, event, body)
         if len(chunk) < len(found):
             after = {"after_issuer": chunk[-1][0], "after_card": chunk[-1][1]}
-            self.tx.run("save_fanout", source=source, event_id=event_id, **after)
+            self.tx.run("save_fanout", source=source, event_id=event_id, cause=self.cause, **after)
         else:
             self.tx.run("end_fanout", source=source, event_id=event_id)
         self.save()

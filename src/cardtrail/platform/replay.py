@@ -233,11 +233,12 @@ class _Step:
     def _add(self, tx: Transaction, endpoint_id: str, orders: Sequence[Row]) -> None:
         new_id = new_ids(self.now)
         rows = []
-        for _, card_id, operation_id, sequence, picture, strict_length, _ in orders:
+        for _, card_id, operation_id, sequence, picture, strict_length, _, cause in orders:
             operation = msgspec.json.decode(bytes(picture))["operation"]
             rows.append((
                 self.issuer_id, new_id(), endpoint_id, card_id, operation_id, operation, sequence,
                 NotificationState.PENDING.value, REPLAY, self.now, None, picture, strict_length,
+                cause,
             ))  # fmt: skip
         tx.each("add_notifications", rows)
 

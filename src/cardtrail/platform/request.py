@@ -12,9 +12,11 @@ from starlette.responses import Response
 from cardtrail.errors import Forbidden, InputError
 from cardtrail.pages.query import single
 from cardtrail.platform.auth import Principal
+from cardtrail.platform.cause import HEADER, cause_of
 from cardtrail.platform.orders import members_of
 from cardtrail.platform.tls import CERTIFICATE
 from cardtrail.protocol.codec import CORRELATION_ID, ISSUER_ID, MAX_BODY, input_error_of
+from cardtrail.traces.serve import TRACE
 
 if TYPE_CHECKING:
     from cardtrail.platform.app import Platform
@@ -24,6 +26,11 @@ BODY_SECONDS = 30.0
 MAX_THROWN_AWAY = 8 * MAX_BODY
 """How much of a body that is too large is read and thrown away: who still sends cannot read the answer."""
 
+
+CORRELATION = "cardtrail.correlation"
+"""Where a request's scope has its correlation id: the caller's, or one that was made for it."""
+STRICT = "cardtrail.strict"
+"""Where it says that the caller is strict."""
 
 T = TypeVar("T")
 
@@ -43,10 +50,16 @@ def caller_of(request: Request, *scopes: str, issuer_id: str | None = None) -> P
     )
     if caller.scopes.isdisjoint(scopes) or (issuer_id is not None and not caller.may_act_for(issuer_id)):
         raise Forbidden("the token does not allow this")
-    correlation = request.headers.get("x-correlation-id")
+    request.scope[STRICT] = caller.strict
+    correlation = request.headers.get(HEADER)
     if correlation is not None and not CORRELATION_ID.fullmatch(correlation):
-        raise InputError("x-correlation-id", "1 to 64 of A-Z a-z 0-9 _ -")
+        raise InputError(HEADER, "1 to 64 of A-Z a-z 0-9 _ -")
     return caller
+
+
+def cause_in(request: Request) -> str:
+    """Return the cause that this call is of what it changes."""
+    return cause_of(request.scope[CORRELATION], request.scope.get(TRACE, ""))
 
 
 def checked_issuer(issuer_id: str) -> str:

@@ -43,6 +43,7 @@ CREATE INDEX operation_waiting ON operation_ref (waiting_since) WHERE waiting_si
 
 -- The picture of an order, ready to be sent. `strict_length` bytes of it and a brace are the published form. `place` to
 -- `carrier` are where the order is (core/place.py), for overviews and stuck clocks; `place` is empty until it was placed.
+-- `cause` is the call that made the newest change (platform/cause.py).
 CREATE TABLE operation (
     issuer_id     TEXT NOT NULL,
     card_id       TEXT NOT NULL,
@@ -63,6 +64,7 @@ CREATE TABLE operation (
     channel       TEXT NOT NULL DEFAULT '',
     carrier       TEXT NOT NULL DEFAULT '',
     request_id    TEXT,
+    cause         TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (issuer_id, card_id, requested_at, operation_id)
 );
 CREATE UNIQUE INDEX operation_change ON operation (issuer_id, change_no);
@@ -170,6 +172,7 @@ CREATE TABLE fanout (
     event_id     TEXT NOT NULL,
     after_issuer TEXT NOT NULL,
     after_card   TEXT NOT NULL,
+    cause        TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (source, event_id)
 );
 
@@ -226,7 +229,7 @@ CREATE TABLE lane (
 
 -- A picture on its way to one endpoint. Ids sort by time. `lot` is 0 for live traffic, 1 for a replay, 2 for a replay of
 -- exactly what is stored here; `round` counts replays; `attempts` those of this round that count; `attempt_ids` names
--- the newest ones, each with a blank behind it.
+-- the newest ones, each with a blank behind it. `cause` is the call that made the change it tells of.
 CREATE TABLE notification (
     issuer_id       TEXT NOT NULL,
     notification_id TEXT NOT NULL,
@@ -244,6 +247,7 @@ CREATE TABLE notification (
     attempt_ids     TEXT NOT NULL,
     picture         BYTEA NOT NULL,
     strict_length   BIGINT NOT NULL CHECK (strict_length > 0),
+    cause           TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (issuer_id, notification_id),
     CHECK ((state IN ('PENDING', 'WITHHELD')) = (settled_at IS NULL))
 );

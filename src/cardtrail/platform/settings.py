@@ -69,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Authorities to trust besides the usual ones when the provider is called, PEM."""
     oidc_name: str = "single sign-on"
     """What people call the provider: the log-in says "Log in with" it."""
+    traces: bool = False
+    """Send traces by OTLP over HTTP, as the standard variables OTEL_… say; needs the extra otel."""
     log_level: str = "info"
     """debug, info, warning or error."""
     watch_host: str = "127.0.0.1"

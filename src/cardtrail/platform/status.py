@@ -124,6 +124,11 @@ class StatusRoute:
             )  # fmt: skip
 
 
+def is_status(path: str) -> bool:
+    """Tell whether this route answers a path."""
+    return _PATH.fullmatch(path) is not None
+
+
 def _picked(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None, bytes | None]:
     """Return the values of Authorization, If-None-Match and x-correlation-id."""
     authorization = wanted = correlation = None

@@ -487,6 +487,19 @@ def test_answers_are_counted_and_what_was_not_well_is_logged_without_what_was_se
     assert max(map(len, caplog.messages)) < 300
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [("call-1", "call-1"), (None, "-"), ("a b", "-"), ("x" * 65, "-"), ("a\nb", "-"), ("", "-"), ("one, two", "-")],
+)
+def test_a_line_has_the_correlation_id_where_it_has_the_right_form(
+    here: Office, caplog: pytest.LogCaptureFixture, given: str | None, shown: str
+) -> None:
+    caplog.set_level("INFO")
+    here.receive({} if given is None else {"X-Correlation-Id": given}, b"", "nobody")
+    [line] = caplog.messages
+    assert f" correlation_id={shown}: " in line
+
+
 # ── whatever is sent ──
 
 JSON = st.recursive(
