@@ -71,3 +71,4 @@ def configure(level: str = "info") -> None:
         ],
     ))  # fmt: skip
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    logging.getLogger("cardtrail").setLevel(number)  # the kit's own lines; of others only what is amiss

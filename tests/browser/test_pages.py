@@ -1,6 +1,7 @@
 """The pages as people see them: in a real browser, at both widths, in both themes, by hand and by keyboard."""
 
 import re
+from itertools import count
 from typing import Any
 
 import pytest
@@ -122,10 +123,13 @@ def without_carrier(route: Route, carrier: str) -> None:
     route.fulfill(response=answer, body=body)
 
 
+_numbers = count()
+
+
 def drawn_anew(page: Page, site: Site) -> None:
-    """Let something move, and wait until the page shows it."""
+    """Let something move, and wait until the page shows it. Time alone moves nothing where every card has ended."""
     page.evaluate("document.getElementById('live').dataset.old = 'yes'")
-    site.platform.clock.advance("3h")
+    site.platform.order(f"moved-{next(_numbers)}")
     expect(page.locator("#live")).not_to_have_attribute("data-old", "yes", timeout=15_000)
 
 

@@ -42,3 +42,16 @@ def test_a_log_line_masks_card_numbers_and_secrets_and_says_so() -> None:
     assert "abc" not in output.getvalue()
     assert [line["pan_like"] for line in lines] == [True, True]
     assert lines[0]["path"] == "/cards/************1111"
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", 1), ("info", 1), ("warning", 0)])
+def test_the_kits_own_lines_are_shown_from_the_level_on_and_others_only_when_something_is_amiss(
+    level: str, shown: int
+) -> None:
+    """Regression: `cardtrail issuer serve --log-level info` never showed why a notification was refused."""
+    output = io.StringIO()
+    with redirect_stderr(output):
+        configure(level)
+        logging.getLogger("cardtrail.issuer").info("answered 401")
+        logging.getLogger("somebody.else").info("chatter")
+    assert [json.loads(line)["event"] for line in output.getvalue().splitlines()] == ["answered 401"] * shown

@@ -92,7 +92,8 @@ def found_by(tx: Transaction, issuer_id: str, text: str, *, personal: bool) -> l
     Tracking numbers are looked for only where the visitor may see them: else a search would tell them.
     """
     key = {"issuer_id": issuer_id}
-    found = [row[0] for row in tx.all("cards_by_beginning", **key, first=text, last=text + "\U0010ffff", most=50)]
+    begin = tx.all("cards_by_beginning", **key, first=text, last=text + "\U0010ffff", most=50)
+    found = [row[0] for row in begin if row[0].startswith(text)]  # what lies in between differs by collation
     found += [row[0] for row in tx.all("cards_by_request", **key, request_id=text)]
     if personal:
         found += [row[0] for row in tx.all("cards_by_number", **key, tracking_number=text)]
