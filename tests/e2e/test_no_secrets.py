@@ -15,7 +15,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from cardtrail.db import Database
+from cardtrail.issuer.store import open_store as open_mirror
 from cardtrail.pages.door.accounts import Accounts
+from cardtrail.pages.door.change import Change
+from cardtrail.pages.door.trail import Trail
 from cardtrail.platform.audit import Recorded
 from cardtrail.platform.auth import wall_clock
 from cardtrail.platform.store import open_store
@@ -114,7 +118,7 @@ def keeping(run: Run, service: Service, signing: str, port: int) -> Iterator[Pat
     command = [sys.executable, "-m", "cardtrail", "issuer", "serve", *(w for pair in options.items() for w in pair)]
     log = run.folder / "issuer.log"
     with log.open("wb") as output:
-        process = subprocess.Popen([*command, *DEBUG], stdout=output, stderr=output)
+        process = subprocess.Popen([*command, "--pages", *DEBUG], stdout=output, stderr=output)
     kit = Service(process, port, log)
     try:
         eventually(lambda: process.poll() is not None or is_ready(kit))
@@ -235,17 +239,35 @@ async def visit(run: Run, port: int) -> None:
     assert (await person.post(f"{UI}/deliveries", {"csrf": run.made("a wrong CSRF token")})).status == 403
     await person.post(f"{UI}/deliveries", {"csrf": csrf_in(page), "do": "test", "endpoint": "signed"})
     assert (await person.post("/ui/logout", {"csrf": csrf_in(page)})).status == 303
+    hide_cookies(run, person)
+
+
+async def visit_mirror(run: Run, port: int) -> None:
+    """Log in to the pages of the mirror, first wrongly; look at the card, and ask the platform for it."""
+    person = Person(port)
+    assert (await person.log_in("operator", run.made("a wrong password at the mirror"))).status == 401
+    assert (await person.log_in("operator", PASSWORD)).status == 303
+    for path in (f"{UI}/", f"{UI}/drift", f"{UI}/contract", f"{UI}/cards?q={TRACKING}", "/ui/audit"):
+        assert (await person.get(path)).status in {200, 303}, path
+    page = await person.get(f"{UI}/cards/card-1")
+    assert TRACKING.encode() in page.body
+    asked = await person.post(f"{UI}/cards/card-1", {"csrf": run.hide("a CSRF token of the mirror", csrf_in(page))})
+    assert asked.headers["location"].endswith("?told=same")
+    hide_cookies(run, person)
+
+
+def hide_cookies(run: Run, person: Person) -> None:
     for number, text in enumerate(person.set_cookies):
         for name, morsel in SimpleCookie(text).items():
             if morsel.value:
                 run.hide(f"cookie {name} {number}", morsel.value)
 
 
-async def _add_account(url: str) -> None:
-    db = open_store(url)
+async def _add_account(db: Database, change: Change) -> None:
+    """Let the operator in to the pages of a store, and close it."""
     try:
         roles, personal = EVERYONE["operator"]
-        accounts = Accounts(db, Recorded(db), wall_clock)
+        accounts = Accounts(db, change, wall_clock)
         await accounts.add("operator", roles, HASHED, "operator:test", personal=personal)
     finally:
         db.close()
@@ -269,7 +291,9 @@ def have_come(service: Service, count: int) -> bool:
 @pytest.mark.timeout(240)
 def test_no_process_of_a_full_run_prints_a_secret_or_a_tracking_number(database_url: str, tmp_path: Path) -> None:
     register_parties(database_url)
-    asyncio.run(_add_account(database_url))
+    store, mirror = open_store(database_url), open_mirror(f"sqlite:///{tmp_path}/mirror.db")
+    asyncio.run(_add_account(store, Recorded(store)))
+    asyncio.run(_add_account(mirror, Trail(mirror)))
     run, authority = Run(tmp_path), Authority(tmp_path)
     run.hide("the password", PASSWORD)
     run.hide("the hash of the password", HASHED)
@@ -300,6 +324,7 @@ def test_no_process_of_a_full_run_prints_a_secret_or_a_tracking_number(database_
             guess(run, service, kit)
             asyncio.run(visit(run, service.port))
             eventually(lambda: have_come(service, len(endpoints)))
+            asyncio.run(visit_mirror(run, kit_port))
             for scope in ("cardtrail:ingest", "cardtrail:operate", "d1-api:physical-card:read"):
                 run.hide(f"a token for {scope}", service.token(scope))
             deliverer.terminate()
@@ -308,6 +333,7 @@ def test_no_process_of_a_full_run_prints_a_secret_or_a_tracking_number(database_
     for party in (ISSUER, PRODUCER, OPERATOR):
         run.hide(f"the private key of {party}", private_pem(party))
     run.hide("the key that encrypts secrets at rest", (tmp_path / "secret.key").read_text())
+    run.hide("the key of the mirror's pages", (tmp_path / "mirror.db.key").read_text())
     logs = {path.name: path.read_text() for path in (service.log, issuer_log, tmp_path / "deliver.log")}
     assert [(name, leak) for name, log in logs.items() for leak in leaks(log, run.hidden)] == []
     for name, secret in run.hidden.items():  # or the search would have found nothing in any log
