@@ -1,5 +1,6 @@
 """The demo as a newcomer meets it: a real process, the printed curl, sandbox.env, its switches and keys, Ctrl-C."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+
+from tests.people import Person
 
 PATIENCE = 60.0
 """Longest life of a sandbox in a test, seconds; then it is killed and the test fails on the end of its output."""
@@ -115,6 +118,27 @@ def playing(data: Path, **environment: str) -> Iterator[Sandbox]:
         finally:
             watchdog.cancel()
             process.kill()
+
+
+def test_the_demo_says_where_the_pages_of_platform_and_mirror_are_and_what_to_log_in_with(tmp_path: Path) -> None:
+    with playing(tmp_path) as sandbox:
+        [(pages, password)] = re.findall(r"pages  (\S+) \(log in as demo with (\S+)\)", sandbox.written)
+        [mirror] = re.findall(r"  mirror (http\S+) ", sandbox.written)
+        told = sandbox.env
+        assert (told["PAGES_URL"], told["MIRROR_PAGES_URL"], told["PAGES_PASSWORD"]) == (pages, mirror, password)
+        for address, seen in ((pages, b"Throughput"), (mirror, b"How far this can be believed")):
+            home = asyncio.run(overview_of(address, password))
+            assert seen in home, address
+        assert sandbox.end(signal.SIGINT) == 0
+
+
+async def overview_of(address: str, password: str) -> bytes:
+    """Log in as the demo says, and return the overview."""
+    port = int(address.removesuffix("/ui/").rpartition(":")[2])
+    person = Person(port)
+    assert (await person.log_in("demo", password)).headers["location"] == "/ui/"
+    way = (await person.get("/ui/")).headers["location"]
+    return (await person.get(way)).body
 
 
 def ask(url: str, token: str, body: object = None) -> tuple[int, Any]:
