@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from playwright.sync_api import FloatRect, Page, Route, expect
+from playwright.sync_api import Browser, FloatRect, Page, Route, ViewportSize, expect
 
 from cardtrail.platform.ui.pages import PAGES
 from tests.looking import Site, Visit, log_in, screenshots, serious
@@ -44,12 +44,30 @@ def test_every_page_of_the_menu_is_among_those_that_are_looked_at() -> None:
     assert {path for path, _ in PAGES} <= set(PLACES.values())
 
 
-def test_the_log_in_can_be_read_by_everyone(site: Site, visit: Visit) -> None:
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_pages_of_the_door_can_be_read_by_everyone(site: Site, browser: Browser, width: int, theme: str) -> None:
+    """The log-in, what is told to who may see no issuer, and what is told of a page that is not there."""
+    problems = []
+    size: ViewportSize = {"width": width, "height": 600}
+    page = browser.new_page(viewport=size, color_scheme=theme)  # type: ignore[arg-type]  # one of its words
+    for name, path in (("login", "/ui/login"), ("issuers", "/ui/"), ("refused", "/ui/no-such-page")):
+        page.goto(site.root + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        pictured(page, f"{name}-{width}-{theme}.png", width)
+        problems += [(name, each) for each in serious(page)]
+        if name == "login":
+            log_in(page, site.root, "stranger")
+            page.wait_for_url("**/ui/")
+    expect(page.get_by_text("There is no such page.")).to_be_visible()
+    page.close()
+    assert problems == []
+
+
+def test_who_logs_out_is_led_back_by_the_log_in(site: Site, visit: Visit) -> None:
     with visit() as page:
         page.get_by_role("button", name="Log out").click()
         page.wait_for_url("**/ui/login")
-        page.screenshot(path=screenshots() / "login-1600-light.png")
-        assert serious(page) == []
         page.goto(site.home)
         page.wait_for_url("**/ui/login?next=**")
 

@@ -144,16 +144,16 @@ def _mark(shape: str, x: float, y: float, number: int) -> str:
 
 def bars(counts: Mapping[str, int], title: str, marked: str = "") -> Markup:
     """Return a bar for each name, in order; the one that is `marked` is drawn stronger."""
-    width, row = 480, 24
+    width, row = 356, 24
     most = max(counts.values(), default=0) or 1
     parts = []
     for place, (name, value) in enumerate(counts.items()):
         y = place * row + 4
-        kind, long = "fill strong" if name == marked else "fill", round(280 * value / most)
+        kind, long = "fill strong" if name == marked else "fill", round(190 * value / most)
         parts.append(
-            f'<text class="axis right" x="120" y="{y + 13}">{escape(name)}</text>'
-            f'<rect class="{kind}" x="128" y="{y + 2}" width="{max(long, int(value > 0))}" '
-            f'height="14" rx="2"/><text class="axis left" x="{134 + long}" y="{y + 14}">{value:,}</text>'
+            f'<text class="axis right" x="104" y="{y + 13}">{escape(name)}</text>'
+            f'<rect class="{kind}" x="112" y="{y + 2}" width="{max(long, int(value > 0))}" '
+            f'height="14" rx="2"/><text class="axis left" x="{118 + long}" y="{y + 14}">{value:,}</text>'
         )
     return _svg("".join(parts), width, len(counts) * row + 8, title, "bars")
 
