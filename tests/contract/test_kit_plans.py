@@ -12,12 +12,12 @@ from tests.desk import connected
 from tests.planning import nodes_of, plan_on_postgres, plan_on_sqlite, primary_keys
 
 ROWS = 20_000
-COUNTS = {"count_open", "count_answers", "count_sightings"}
-"""Queries that count an issuer's open cards, for reports and once in some minutes: they read an index as a whole."""
+COUNTS = {"count_open", "count_answers", "count_sightings", "recount"}
+"""Queries that count an issuer's cards, for reports and once in some minutes, or its orders, once a day."""
 REPORTS = {"list_sightings", "unseen_cards", "list_passes", "open_pass", "newest_change", "end_pass", "prune_changes"}
 """Queries of reports and of a feed that is read anew, which walk through what an issuer has, a page at a time."""
-SORTED = {"pictures_of_card", "list_sightings"}
-"""Queries that sort the few rows they have found."""
+SORTED = {"pictures_of_card", "list_sightings", "recount"}
+"""Queries that sort the few rows they have found, and the one that reads all."""
 DOOR = {"account", "audit", "session"}
 """Tables of people; their queries are the door's, which tests/contract/test_plans.py looks at."""
 GROWING = {"card", "operation", "change"}

@@ -15,6 +15,7 @@ from cardtrail.core.place import PLACES, name_of
 from cardtrail.db import Row, migrate, open_database
 from cardtrail.errors import InputError, StoreUnavailable
 from cardtrail.issuer import take
+from cardtrail.issuer.counts import recount
 from cardtrail.issuer.due import Why
 from cardtrail.issuer.expect import Expected, cards_of, expect
 from cardtrail.issuer.hooks import Hook, exported
@@ -379,6 +380,53 @@ def test_the_first_release_is_counted_when_it_is_migrated(new_database: Callable
         assert len(standing(bank)) > 8
     finally:
         bank.mirror.close()
+
+
+def test_orders_that_an_older_release_has_moved_are_counted_anew(bank: Bank) -> None:
+    """Regression: beside a release from before the counts they were wrong for good, below zero even."""
+    bank.hear(*(order(stage, shipment, card_id=f"card-{number}", **members)
+                for number, (stage, shipment, members) in enumerate(STATES)))  # fmt: skip
+    bank.rows("UPDATE standing SET count = count - 3")
+    assert standing(bank) != counted(bank)
+    db = open_database(bank.url, queries())
+    try:
+        asyncio.run(recount(db, ISSUER))
+        assert standing(bank) == counted(bank)
+    finally:
+        db.close()
+
+
+def test_an_old_answer_that_there_is_no_such_card_leaves_what_was_found_meanwhile(bank: Bank) -> None:
+    """Regression: of two questions at once the slow one's 404 came last and was believed."""
+    ticket = bank.mirror.ticket(ISSUER)
+    bank.answer(order("CARD_PROD_READY"), ticket)
+    for answer in ("unknown", "failed"):
+        bank.mirror.put(ISSUER, Batch(now=bank.clock.now, asked={"card-1": Asked(answer)}, ticket=ticket))
+        assert bank.rows("SELECT answer FROM card") == [("found",)]
+    later = bank.mirror.ticket(ISSUER)
+    bank.mirror.put(ISSUER, Batch(now=bank.clock.now, asked={"card-1": Asked("unknown")}, ticket=later))
+    assert bank.rows("SELECT answer FROM card") == [("unknown",)]
+
+
+def test_words_that_nobody_publishes_are_counted_under_one(bank: Bank) -> None:
+    bank.hear(*(order(f"LASERED_{number}", card_id=f"card-{number}") for number in range(50)))
+    assert bank.rows("SELECT word, told, count FROM tally") == [("OTHER", "notified", 50)]
+
+
+@pytest.mark.parametrize("is_doubtful", [False, True])
+def test_the_mirror_was_right_when_the_feed_was_read_to_its_end(bank: Bank, *, is_doubtful: bool) -> None:
+    """Regression: it was said to have been wrong since the order was last heard of, however often it had read on."""
+    bank.hear(order("CARD_PROD_READY"))
+    if is_doubtful:
+        bank.hear(order("CARD_PROD_EXCEPTION"), order("CARD_PROD_ONGOING"))
+    bank.clock.now += HOUR
+    read_at = bank.clock.now
+    bank.mirror.put(ISSUER, Batch(now=read_at, cursor="c-1", pulled_at=read_at))
+    bank.clock.now += HOUR
+    bank.answer(order("CARD_PROD_DONE"))
+    assert bank.rows("SELECT wrong_since FROM change WHERE wrong_since IS NOT NULL") == [
+        (START if is_doubtful else read_at,)
+    ]  # fmt: skip
 
 
 # ── the schema ──

@@ -235,6 +235,38 @@ def test_drift_says_what_was_missed_and_whether_the_bound_held(database_url: str
     played(database_url, tmp_path, play)
 
 
+def test_a_bound_that_nobody_states_any_more_is_not_said_to_hold(database_url: str, tmp_path: Path) -> None:
+    """Regression: a reconciler that had died days ago showed as a bound that held."""
+
+    async def play(mirror: AsyncMirror, port: int, _platform: Platform) -> None:
+        operator, before = await entered(port, "operator"), mirror.clock() // DAY - 10
+        await mirror.db.transact(lambda tx: tx.script("DELETE FROM bound;\n"))
+        await mirror.db.transact(
+            lambda tx: tx.run("put_bound", issuer_id=ISSUER, day=before, stated=3_600_000_000, worst=60_000_000)
+        )
+        page = (await operator.get(HOME)).body.decode()
+        assert "nobody has kept the mirror right since" in page
+        assert "held" not in page
+
+    played(database_url, tmp_path, play)
+
+
+def test_a_page_is_live_by_what_has_changed_and_not_by_what_was_confirmed(database_url: str, tmp_path: Path) -> None:
+    """Regression: each question that a reconciler asked drew every open page anew."""
+
+    async def play(mirror: AsyncMirror, port: int, platform: Platform) -> None:
+        operator = await entered(port, "operator")
+        platform.cards["mine"] = picture("mine", "CARD_SHIPPED", PARCEL)
+        await press(operator, "mine")
+        row = await mirror.db.read(lambda tx: tx.one("find_issuer", issuer_id=ISSUER))
+        newest = await mirror.db.read(lambda tx: tx.one("newest_change", issuer_id=ISSUER))
+        assert row is not None
+        assert newest is not None
+        assert row[0] > newest[0] == max(each.number for each in await mirror.changes(ISSUER))
+
+    played(database_url, tmp_path, play)
+
+
 # ── asking ──
 
 
@@ -309,7 +341,7 @@ def test_two_services_on_one_host_do_not_take_each_others_cookies(database_url: 
 
     async def play(_mirror: AsyncMirror, port: int, _platform: Platform) -> None:
         operator = await entered(port, "operator")
-        assert set(operator.cookies) == {"cardtrail-mirror"}
+        assert set(operator.cookies) == {f"cardtrail-mirror-{ISSUER}"}
 
     played(database_url, tmp_path, play)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from cardtrail.core.place import OTHER, PLACES, name_of
+from cardtrail.db import Database, Transaction
 from cardtrail.issuer.standing import FOLDED, Known, Taken
 
 _PUBLISHED: Final = frozenset(PLACES)
@@ -19,6 +20,20 @@ def place_of(known: Known) -> str | None:
         return None
     name = name_of(known.stage, known.shipment_status, is_held=known.held)
     return name if name in _PUBLISHED else OTHER
+
+
+async def recount(db: Database, issuer_id: str) -> None:
+    """Count an issuer's orders anew, while nobody else writes to its mirror. Raises StoreUnavailable.
+
+    Releases from before the counts move orders without counting, as long as they run beside this one.
+    """
+
+    def work(tx: Transaction) -> None:
+        if tx.one("lock_issuer", issuer_id=issuer_id) is not None:
+            tx.run("clear_standing", issuer_id=issuer_id)
+            tx.run("recount", issuer_id=issuer_id)
+
+    await db.transact(work)
 
 
 def moves_of(orders: Iterable[Sequence[Taken]]) -> list[tuple[str, int]]:

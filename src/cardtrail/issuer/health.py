@@ -1,12 +1,18 @@
 """Whether an issuer's mirror is well: what is heard, what is doubtful, what is behind."""
 
+from datetime import date
+
 import msgspec
 
 from cardtrail.db import Transaction
 from cardtrail.issuer.passes import KINDS
 from cardtrail.issuer.silence import HOUR, WEEK, WEEKS, Silence, silence_of
+from cardtrail.issuer.standing import DAY
 from cardtrail.meters.meter import COUNTED
 
+_EPOCH = date(1970, 1, 1).toordinal()
+UNKEPT = 2 * DAY
+"""A mirror that nobody has kept right for so long has lost its reconciler, µs."""
 LATE_HOOK = 3_600_000_000
 """A hook that has not been told of a change for so long is behind, µs."""
 
@@ -24,8 +30,9 @@ class Health(msgspec.Struct, frozen=True, rename="camel"):
 
     `pulled_at`: when the feed was read to its end; `passed_at`: when a pass came to its end; `pass_open`: one has not.
     `checked_at`: when the open card was told of or asked for of which that is longest ago. `bound` and `worst`: how
-    long the mirror may be wrong at most, and was, as stated last. `looks` is how many cards wait for their last look,
-    which the calls of the budget were not enough for yet. `sightings`: what the contract does not name.
+    long the mirror may be wrong at most, and was, as stated last, on `bound_day` since 1970. `looks` is how many cards
+    wait for their last look, which the calls of the budget were not enough for yet. `sightings`: what the contract does
+    not name.
     """
 
     silence: Silence
@@ -40,7 +47,14 @@ class Health(msgspec.Struct, frozen=True, rename="camel"):
     checked_at: int | None = None
     bound: int | None = None
     worst: int | None = None
+    bound_day: int | None = None
     sightings: int = 0
+
+    @property
+    def kept_at(self) -> int | None:
+        """When somebody was known to keep the mirror right, to the day where that is all that is known; None: never."""
+        bounded = None if self.bound_day is None else self.bound_day * DAY
+        return max((at for at in (bounded, self.pulled_at, self.passed_at) if at is not None), default=None)
 
     def troubles(self, now: int) -> list[str]:
         """Return what a person should look at, in words; nothing where all is well."""
@@ -52,8 +66,11 @@ class Health(msgspec.Struct, frozen=True, rename="camel"):
             for hook in self.hooks
             if hook.behind and now - hook.told_at > LATE_HOOK
         ]
+        kept = self.kept_at
+        if kept is not None and now - kept > UNKEPT:
+            found.append(f"nobody has kept the mirror right since {_date(kept // DAY)}")
         if failed := self.answers.get("failed", 0):
-            found.append(f"{failed:,} cards were not answered when they were asked for last")
+            found.append(f"{failed:,} card{' was' if failed == 1 else 's were'} not answered when last asked for")
         return found
 
 
@@ -75,16 +92,22 @@ def read(tx: Transaction, issuer_id: str, now: int, limit: int = 0) -> Health:
         checked_at=_first(tx, "oldest_check", issuer_id=issuer_id),
         bound=bound[0] if bound else None,
         worst=bound[1] if bound else None,
+        bound_day=bound[2] if bound else None,
         sightings=_number(tx, "count_sightings", issuer_id=issuer_id),
     )  # fmt: skip
 
 
 def _hooks(tx: Transaction, issuer_id: str) -> list[Hooked]:
-    newest = _number(tx, "newest_change", issuer_id=issuer_id)
+    def behind(number: int) -> int:
+        return _number(tx, "changes_behind", issuer_id=issuer_id, after=number, most=COUNTED + 1)
+
     return [
-        Hooked(name, max(0, newest - number), told_at)
-        for name, number, told_at in tx.all("list_hooks", issuer_id=issuer_id)
+        Hooked(name, behind(number), told_at) for name, number, told_at in tx.all("list_hooks", issuer_id=issuer_id)
     ]
+
+
+def _date(day: int) -> str:
+    return date.fromordinal(_EPOCH + day).isoformat()
 
 
 def _first(tx: Transaction, name: str, **where: object) -> int | None:

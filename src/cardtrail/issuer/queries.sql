@@ -162,6 +162,29 @@ SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.sh
 FROM operation AS o WHERE o.issuer_id = :issuer_id AND o.card_id = :card_id
 ORDER BY COALESCE(o.start_time, 0) DESC, o.number DESC;
 
+-- name: clear_standing
+-- Forget how many orders are where, to count them anew.
+DELETE FROM standing WHERE issuer_id = :issuer_id;
+
+-- name: recount
+-- Count an issuer's orders by place: reads them all.
+INSERT INTO standing (issuer_id, place, count)
+SELECT o.issuer_id, CASE WHEN o.name IN (
+    'CARD_PROD_REQUESTED', 'DATA_PREPARED', 'CARD_PROD_READY', 'CARD_PROD_ONGOING', 'CARD_PROD_DONE',
+    'CARD_SHIPPED', 'CARD_PROD_EXCEPTION', 'DATA_EXCEPTION', 'CARD_PROD_CANCELED', 'ON_HOLD', 'Pending',
+    'InfoReceived', 'InTransit', 'OutForDelivery', 'AttemptFail', 'Delivered', 'AvailableForPickup',
+    'Exception', 'Expired', 'CARD_RETURNED'
+) THEN o.name ELSE 'OTHER' END AS place, count(*)
+FROM (
+    SELECT issuer_id, CASE
+        WHEN held = 1 THEN 'ON_HOLD'
+        WHEN stage = 'CARD_SHIPPED' AND shipment_status IS NOT NULL THEN shipment_status
+        ELSE stage END AS name
+    FROM operation WHERE operation IN ('PRODUCE', 'STANDALONE_TRACKING')
+        AND issuer_id = :issuer_id
+) AS o
+GROUP BY 1, 2;
+
 -- name: standing
 -- How many of an issuer's orders are at each place.
 SELECT place, count FROM standing WHERE issuer_id = :issuer_id;
@@ -414,7 +437,7 @@ SELECT count(*) FROM (
 
 -- name: newest_bound
 -- How long the mirror may be wrong at most, and was, on the last day that this was stated.
-SELECT stated, worst FROM bound WHERE issuer_id = :issuer_id ORDER BY day DESC LIMIT 1;
+SELECT stated, worst, day FROM bound WHERE issuer_id = :issuer_id ORDER BY day DESC LIMIT 1;
 
 -- name: passed
 -- When a pass came to its end last.
@@ -460,6 +483,12 @@ WHERE issuer_id = :issuer_id AND state IN ('expected', 'open') AND answer IN ('u
 -- name: newest_change
 -- The number of the newest change.
 SELECT max(number) FROM change WHERE issuer_id = :issuer_id;
+
+-- name: changes_behind
+-- How many changes there are after a number, counted no further than the limit.
+SELECT count(*) FROM (
+    SELECT 1 FROM change WHERE issuer_id = :issuer_id AND number > :after ORDER BY number LIMIT :most
+) AS o;
 
 -- name: prune_heard
 -- Forget in which hours of long ago messages came.

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from cardtrail.core.operation import Newer, Observation, Rule, Verdict, judge, judged_by_content
+from cardtrail.core.place import OTHER, PLACES
 from cardtrail.core.status import MAIN_LINE, TRANSITIONS, Move, OperationStatus, ProductionStatus, skipped
 from cardtrail.protocol.reading import Operation
 
@@ -26,6 +27,8 @@ FOLDED = frozenset({"PRODUCE", "STANDALONE_TRACKING"})
 
 ON_HOLD = "ON_HOLD"
 """What the reason of an order on hold begins with."""
+
+_PUBLISHED = frozenset(PLACES)
 
 Source = Literal["notification", "answer"]
 
@@ -225,8 +228,14 @@ def _late(kind: type[Duplicate | Stale], before: Known, observed: Observed, rule
         msgspec.structs.replace(step, notified_at=observed.learned_at) if step in late else step
         for step in before.timeline
     )
-    tallies = tuple(Tally(step.learned_at // DAY, step.word, "late") for step in late if step.told is Told.ANSWERED)
+    answered = [step for step in late if step.told is Told.ANSWERED]
+    tallies = tuple(Tally(step.learned_at // DAY, counted_as(step.word), "late") for step in answered)
     return Taken(outcome, msgspec.structs.replace(before, timeline=timeline), tallies)
+
+
+def counted_as(word: str) -> str:
+    """Return under which word a step is counted: a server that invents words all the time makes one more at most."""
+    return word if word in _PUBLISHED else OTHER
 
 
 def _is_missed(step: Step) -> bool:
@@ -252,7 +261,7 @@ def _replaced(  # noqa: PLR0913, PLR0917 -- all that decides what is kept
         timeline=((before.timeline if before else ()) + steps)[-MAX_TIMELINE:], parcel=_parcel_of(operation),
         look_from=_look_from(before, observed, number), request_id=operation.issuer_request_id,
     )  # fmt: skip
-    tallies = tuple([Tally(step.learned_at // DAY, step.word, step.told) for step in steps])
+    tallies = tuple([Tally(step.learned_at // DAY, counted_as(step.word), step.told) for step in steps])
     return Taken(kind(operation, rule, before), known, tallies)
 
 

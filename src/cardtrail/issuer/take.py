@@ -182,7 +182,7 @@ def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
     tx.each("put_operations", put)
     confirmed = [each for key, each in fold.confirmed.items() if key not in fold.changed]
     tx.each("confirm_operations", [confirmed_row(issuer_id, each) for each in confirmed])
-    pulled_at = _pulled_at(tx, issuer_id) if batch.cursor is not None else None
+    pulled_at = _pulled_at(tx, issuer_id) if fold.changed else None
     changes = [
         change_row(issuer_id, each, _wrong_since(each, fold.cards.get(key[0]), pulled_at), dwelt_in(each))
         for key, takens in fold.changed.items()
@@ -209,8 +209,8 @@ def _pulled_at(tx: Transaction, issuer_id: str) -> int | None:
 def _wrong_since(each: Taken, card: Card | None, pulled_at: int | None) -> int | None:
     """Return since when the mirror was wrong, at most, where an answer told what no notification had. None elsewhere.
 
-    That is when it happened, as far as the picture tells; or else when the mirror was last known to be right. Of a card
-    it had never heard of, that is when it had read all changes: `pulled_at`, where these are what is read now.
+    That is when it happened, as far as the picture tells; or else when the mirror was last known to be right: told of
+    the order, answered about the card, or, at `pulled_at`, by all changes of the platform.
     """
     outcome, known = each.outcome, each.known
     if known is None or known.source == "notification":
@@ -220,11 +220,14 @@ def _wrong_since(each: Taken, card: Card | None, pulled_at: int | None) -> int |
         return None
     times = (step.happened_at for step in new)  # one that lies ahead of our clock tells nothing of ours
     happened = [at for at in times if at is not None and at <= known.learned_at]
-    right = [at for at in (outcome.before and outcome.before.learned_at, card and card.checked_at) if at]
+    # A feed that was read to its end has told all, but for an order that was in doubt then.
+    read_at = None if outcome.before is not None and outcome.before.doubtful else pulled_at
+    confirmed = [at for at in (card and card.checked_at, read_at) if at]
+    right = [*confirmed, *([outcome.before.learned_at] if outcome.before else [])]
     if happened:  # not before an answer had confirmed what was there
-        earliest = max(min(happened), (card and card.checked_at) or 0)
+        earliest = max([min(happened), *confirmed])
     else:
-        earliest = max(right) if right else card.known_at if card else pulled_at or known.learned_at
+        earliest = max(right) if right else card.known_at if card else known.learned_at
     return min(earliest, known.learned_at)
 
 
@@ -292,7 +295,10 @@ def _ask(batch: Batch, card: Card, orders: Sequence[Known], overtaken: Collectio
     asked = batch.asked.get(card.card_id)
     if asked is None:
         return
+    is_late = batch.ticket <= card.asked_no  # somebody has asked meanwhile, and may have been answered better
     card.asked_no = max(card.asked_no, batch.ticket)
+    if asked.answer != "found" and is_late and card.answer == "found":
+        return
     card.answer = asked.answer
     card.asks += 1
     if asked.answer != "failed":

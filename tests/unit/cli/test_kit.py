@@ -226,7 +226,7 @@ def test_health_names_hooks_that_are_behind_and_cards_that_were_not_answered(ban
     with pytest.raises(SystemExit):
         bank.run("issuer", "health", "--json")
     assert msgspec.json.decode(bank.read())["troubles"] == [
-        "hook crm is 1 changes behind", "1 cards were not answered when they were asked for last",
+        "hook crm is 1 changes behind", "1 card was not answered when last asked for",
     ]  # fmt: skip
 
 

@@ -13,15 +13,20 @@ CREATE TABLE standing (
     PRIMARY KEY (issuer_id, place)
 );
 INSERT INTO standing (issuer_id, place, count)
-SELECT issuer_id, CASE
-    WHEN held = 1 THEN 'ON_HOLD'
-    WHEN stage = 'CARD_SHIPPED' AND shipment_status IN ('Pending', 'InfoReceived', 'InTransit', 'OutForDelivery',
-        'AttemptFail', 'Delivered', 'AvailableForPickup', 'Exception', 'Expired') THEN shipment_status
-    WHEN stage = 'CARD_SHIPPED' AND shipment_status IS NOT NULL THEN 'OTHER'
-    WHEN stage IN ('CARD_PROD_REQUESTED', 'DATA_PREPARED', 'CARD_PROD_READY', 'CARD_PROD_ONGOING', 'CARD_PROD_DONE',
-        'CARD_SHIPPED', 'CARD_PROD_EXCEPTION', 'DATA_EXCEPTION', 'CARD_PROD_CANCELED', 'CARD_RETURNED') THEN stage
-    ELSE 'OTHER' END AS place, count(*)
-FROM operation WHERE operation IN ('PRODUCE', 'STANDALONE_TRACKING') GROUP BY 1, 2;
+SELECT o.issuer_id, CASE WHEN o.name IN (
+    'CARD_PROD_REQUESTED', 'DATA_PREPARED', 'CARD_PROD_READY', 'CARD_PROD_ONGOING', 'CARD_PROD_DONE',
+    'CARD_SHIPPED', 'CARD_PROD_EXCEPTION', 'DATA_EXCEPTION', 'CARD_PROD_CANCELED', 'ON_HOLD', 'Pending',
+    'InfoReceived', 'InTransit', 'OutForDelivery', 'AttemptFail', 'Delivered', 'AvailableForPickup',
+    'Exception', 'Expired', 'CARD_RETURNED'
+) THEN o.name ELSE 'OTHER' END AS place, count(*)
+FROM (
+    SELECT issuer_id, CASE
+        WHEN held = 1 THEN 'ON_HOLD'
+        WHEN stage = 'CARD_SHIPPED' AND shipment_status IS NOT NULL THEN shipment_status
+        ELSE stage END AS name
+    FROM operation WHERE operation IN ('PRODUCE', 'STANDALONE_TRACKING')
+) AS o
+GROUP BY 1, 2;
 
 -- ── people, and their visits to the pages ──
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -10,6 +11,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from cardtrail.errors import StoreUnavailable
 from cardtrail.files.box import Box
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
+from cardtrail.issuer.counts import recount
 from cardtrail.issuer.mirror import AsyncMirror, wall_clock
 from cardtrail.issuer.ui.pages import Ask, Pages
 from cardtrail.pages.door.asgi import HOME, is_ui
@@ -18,9 +20,11 @@ from cardtrail.pages.door.oidc.provider import Provider
 from cardtrail.pages.door.trail import Trail
 
 REALM = "mirror"
-"""What tells the cookies of a mirror's pages from those of a platform's on the same host."""
+"""What, together with the issuer, tells the cookies of a mirror's pages from those of others on the same host."""
 FORGET_SECONDS = 60.0
 """Pause between two times at which sessions that are over are forgotten."""
+RECOUNT_TURNS = 24 * 60
+"""So many of these pauses from one time at which orders are counted anew to the next: a day."""
 
 
 class Front:
@@ -34,8 +38,10 @@ class Front:
         self, mirror: AsyncMirror, issuer_id: str, box: Box, *, plain: bool, limit: int = 0, ask: Ask | None = None,
         proxies: Sequence[str] = (), provider: Provider | None = None,
     ) -> None:  # fmt: skip
+        self._mirror = mirror
+        self._issuer_id = issuer_id
         self.entrance = Entrance(
-            mirror.db, Trail(mirror.db), box, wall_clock, plain=plain, realm=REALM, provider=provider
+            mirror.db, Trail(mirror.db), box, wall_clock, plain=plain, realm=f"{REALM}-{issuer_id}", provider=provider
         )
         self.pages = Pages(mirror, issuer_id, limit, ask)
         door: Any = self.entrance.door(self.pages.router())
@@ -51,10 +57,12 @@ class Front:
         return served
 
     async def run(self) -> None:
-        """Forget sessions that are over, for ever."""
-        while True:
+        """Forget sessions that are over and count orders anew once a day, for ever."""
+        for turn in count():
             with suppress(StoreUnavailable):
                 await self.entrance.sessions.run_once()
+                if turn % RECOUNT_TURNS == 0:
+                    await recount(self._mirror.db, self._issuer_id)
             await asyncio.sleep(FORGET_SECONDS)
 
     def release(self) -> None:

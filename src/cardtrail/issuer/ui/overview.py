@@ -28,12 +28,15 @@ class Overview(msgspec.Struct, frozen=True):
     told: Share
     health: Health
     heard_at: int | None
+    today: int
 
     @property
     def held(self) -> bool | None:
-        """Whether the bound that was stated last has held; None where none was stated."""
+        """Whether the bound that was stated today has held; None where none was."""
         health = self.health
-        return None if health.bound is None or health.worst is None else health.worst <= health.bound
+        if health.bound is None or health.worst is None or health.bound_day != self.today:
+            return None
+        return health.worst <= health.bound
 
 
 def overview_of(tx: Transaction, issuer_id: str, now: int, name: str, limit: int) -> Overview:
@@ -54,4 +57,5 @@ def overview_of(tx: Transaction, issuer_id: str, now: int, name: str, limit: int
         told=shares_by_day(tallies)[1],
         health=health.read(tx, issuer_id, now, limit),
         heard_at=row[4] if row else None,
+        today=now // DAY,
     )  # fmt: skip

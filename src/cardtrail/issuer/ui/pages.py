@@ -79,8 +79,8 @@ class Pages:
         return await self._mirror.db.read(work)
 
     async def _newest(self, issuer_id: str) -> int:
-        row = await self._read(lambda tx: tx.one("find_issuer", issuer_id=issuer_id))
-        return 0 if row is None else int(row[0])
+        row = await self._read(lambda tx: tx.one("newest_change", issuer_id=issuer_id))
+        return 0 if row is None or row[0] is None else int(row[0])
 
     def _issuer_of(self, request: Request) -> tuple[str, Visitor]:
         """Return the issuer and the visitor of a page. Raises HTTPException 404: this service has one issuer."""
