@@ -15,6 +15,7 @@ from cardtrail.issuer.ask import asking
 from cardtrail.issuer.expect import Expected, expect
 from cardtrail.issuer.mirror import AsyncMirror, wall_clock
 from cardtrail.issuer.settings import Settings
+from cardtrail.issuer.sight import strange_in
 from cardtrail.issuer.standing import DAY, Observed
 from cardtrail.issuer.take import Asked, Batch, Sighting
 from cardtrail.issuer.ui.drift import RANGES as DRIFT_RANGES
@@ -154,6 +155,46 @@ def test_personal_data_is_for_whom_it_is_meant_and_hostile_texts_are_only_texts(
     played(database_url, tmp_path, play)
 
 
+def test_texts_in_place_of_words_are_for_whom_personal_data_is_meant(database_url: str, tmp_path: Path) -> None:
+    """Regression: a viewer read carriers' words where a server put them into statuses, codes, reasons and errors."""
+    texts = ("left with Ada", "at Bob's", "for Cid", "by Dan", "of Eve")
+
+    async def play(mirror: AsyncMirror, port: int, _platform: Platform) -> None:
+        viewer, operator = await entered(port, "viewer"), await entered(port, "operator")
+        details = {"status": texts[3], "reason": texts[2], "shipment": PARCEL | {"status": texts[0]}}
+        checkpoint = {"time": "2026-11-03T10:00:00Z", "status": texts[1], "code": texts[1]}
+        odd = order("odd", "", error=texts[4], details=details, cardtrail={"checkpoints": [checkpoint]})
+        sightings = [Sighting(kind.value, name, odd.raw) for kind, name in strange_in(odd)]
+        now, ticket = mirror.clock(), await mirror.ticket(ISSUER)
+        await mirror.put(ISSUER, Batch(
+            now=now, observed=[Observed(odd, "answer", now, ticket)], sightings=sightings, ticket=ticket,
+            asked={"odd": Asked("found")},
+        ))  # fmt: skip
+        for path in ("", "cards/odd", "drift", "contract"):
+            page = (await viewer.get(HOME + path)).body.decode().replace("&#39;", "'")
+            assert [text for text in texts if text in page] == [], path
+        page = (await operator.get(f"{HOME}cards/odd")).body.decode().replace("&#39;", "'")
+        assert [text for text in texts if text not in page] == []
+
+    played(database_url, tmp_path, play)
+
+
+def test_a_page_of_samples_stays_small(database_url: str, tmp_path: Path) -> None:
+    """Regression: 500 samples of 64 KiB made one page of 164 MB, in the process that takes notifications."""
+
+    async def play(mirror: AsyncMirror, port: int, _platform: Platform) -> None:
+        for begin in range(0, 500, 100):
+            samples = [Sighting("member", f"m-{begin + number}", b"x" * 65_536) for number in range(100)]
+            await mirror.take(ISSUER, [], mark=None, sightings=samples)
+        page = await (await entered(port, "operator")).get(f"{HOME}contract")
+        assert page.body.count(b"<tr>") == 501
+        assert len(page.body) < 2_000_000
+        seen = await (await entered(port, "viewer")).get(f"{HOME}contract")
+        assert len(seen.body) < 500_000
+
+    played(database_url, tmp_path, play)
+
+
 def test_a_card_is_found_by_its_id_a_beginning_a_request_and_a_number(database_url: str, tmp_path: Path) -> None:
     async def play(_mirror: AsyncMirror, port: int, _platform: Platform) -> None:
         viewer, operator = await entered(port, "viewer"), await entered(port, "operator")
@@ -222,8 +263,8 @@ def test_drift_says_what_was_missed_and_whether_the_bound_held(database_url: str
         page = (await operator.get(f"{HOME}drift")).body.decode()
         assert "<b>1</b> missed of 7: 14.29 %" in page
         assert "<b>held</b> the bound, on 1 of 1 day" in page
-        assert "CARD_PROD_REQUESTED</td>" in page
-        assert "CARD_PROD_ONGOING" in page
+        assert ">Requested</td>" in page
+        assert ">In production</td>" in page
         now = mirror.clock()
         await mirror.db.transact(
             lambda tx: tx.run("put_bound", issuer_id=ISSUER, day=now // DAY, stated=0, worst=7_200_000_000)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cardtrail.cli.kit import MIRROR, Flag, check_issuer, mirrored
 from cardtrail.cli.options import signature_of
-from cardtrail.cli.show import grid_of, plain, print_all, print_json, table_of, when
+from cardtrail.cli.show import plain, print_all, print_json, table_of, when
 from cardtrail.cli.where import ACTOR, operator
 from cardtrail.errors import InputError
 from cardtrail.issuer.expect import cards_of, expect
@@ -88,11 +88,11 @@ def changes(*, after: int = 0, **given: Any) -> None:
 
 @cards_app.command(name="forget")
 def forget_(card_id: str, /, *, travelling: Flag = False, json: Flag = False, **given: Any) -> None:
-    """Erase tracking numbers, links, places and carriers' words from all that the mirror keeps of a card.
+    """Erase tracking numbers, links, places and free texts from all that the mirror keeps of a card.
 
-    It must be settled; where it is, and was, stays. Let the platform forget it first, or the next answer that differs
-    brings back what was erased. Backups still hold it, what hooks were told of it is theirs, and PostgreSQL holds it
-    until it has vacuumed.
+    It must be settled; where it is, and was, stays, and what is told of its orders later is erased, too. Backups still
+    hold it, what hooks were told of it is theirs, and so do PostgreSQL until it has vacuumed and the log of SQLite
+    until the last process has stopped.
 
     Parameters
     ----------
@@ -108,7 +108,11 @@ def forget_(card_id: str, /, *, travelling: Flag = False, json: Flag = False, **
     done = mirrored(
         settings, lambda mirror: forget(mirror, settings.issuer_id, card_id, actor, travelling=travelling)
     )._asdict()
-    print_json(done) if json else print_all(grid_of(done))
+    if json:
+        print_json(done)
+        return
+    told = ", ".join(f"{count:,} {name}" for name, count in done.items() if count)
+    print_all(f"erased in {told}" if told else "nothing was left to erase")
 
 
 def _opened(file: str) -> AbstractContextManager[IO[str]]:

@@ -148,7 +148,7 @@ def read(tx: Transaction, issuer_id: str, since: int, most: int, counted: int = 
         bounds=[Bound(_day(row[0]), row[1], row[2]) for row in tx.all("list_bounds", issuer_id=issuer_id, day=day)],
         passes=[Pass(*row[1:]) for row in tx.all("list_passes", issuer_id=issuer_id, since=since, most=MAX_PASSES)],
         unrepaired=answers.get("failed", 0), unknown=answers.get("unknown", 0), doubtful=doubtful[0] if doubtful else 0,
-        sightings=[_seen(row) for row in tx.all("list_sightings", issuer_id=issuer_id, most=MAX_SIGHTINGS)],
+        sightings=[_seen(row) for row in tx.all("list_sightings", issuer_id=issuer_id, most=MAX_SIGHTINGS, length=300)],
     )  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def _day(number: int) -> str:
 
 
 def _seen(row: Row) -> Seen:
-    return Seen(row[0], row[1], row[2], bytes(row[3])[:300].decode("utf-8", "replace"))
+    return Seen(row[0], row[1], row[2], bytes(row[3]).decode("utf-8", "replace"))
 
 
 def begin_of(days: int, now: int) -> int:

@@ -62,7 +62,8 @@ WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id;
 -- What is known of the orders of cards, without pictures.
 SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
     o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
-    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from, o.request_id
+    o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from, o.request_id,
+    o.forgotten_at
 FROM rows(issuer_id text, card_id text) AS v, operation AS o
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id;
 
@@ -92,14 +93,16 @@ WHERE c.issuer_id = v.issuer_id AND c.card_id = v.card_id AND c.digest = v.diges
 -- Keep the newest picture of orders.
 INSERT INTO operation (issuer_id, card_id, operation_id, operation, operation_status, stage, shipment_status, start_time,
     sequence, number, source, asked_at, learned_at, doubtful, why, content, held, tracked, due_date, timeline, picture,
-    carrier, tracking_number, look_from, request_id)
+    carrier, tracking_number, look_from, request_id, forgotten_at)
 SELECT v.issuer_id, v.card_id, v.operation_id, v.operation, v.operation_status, v.stage, v.shipment_status, v.start_time,
     v.sequence, v.number, v.source, v.asked_at, v.learned_at, v.doubtful, v.why, v.content, v.held, v.tracked,
-    v.due_date, v.timeline, v.picture, v.carrier, v.tracking_number, v.look_from, v.request_id
+    v.due_date, v.timeline, v.picture, v.carrier, v.tracking_number, v.look_from, v.request_id,
+    v.forgotten_at
 FROM rows(issuer_id text, card_id text, operation_id text, operation text, operation_status text, stage text,
     shipment_status text, start_time bigint, sequence bigint, number bigint, source text, asked_at bigint,
     learned_at bigint, doubtful int, why text, content bytea, held int, tracked int, due_date text, timeline bytea,
-    picture bytea, carrier text, tracking_number text, look_from bigint, request_id text) AS v
+    picture bytea, carrier text, tracking_number text, look_from bigint, request_id text,
+    forgotten_at bigint) AS v
 WHERE true
 ON CONFLICT (issuer_id, card_id, operation_id) DO UPDATE SET
     operation = excluded.operation, operation_status = excluded.operation_status, stage = excluded.stage,
@@ -108,7 +111,8 @@ ON CONFLICT (issuer_id, card_id, operation_id) DO UPDATE SET
     doubtful = excluded.doubtful, why = excluded.why, content = excluded.content, held = excluded.held,
     tracked = excluded.tracked, due_date = excluded.due_date, timeline = excluded.timeline, picture = excluded.picture,
     carrier = excluded.carrier, tracking_number = excluded.tracking_number,
-    look_from = excluded.look_from, request_id = excluded.request_id;
+    look_from = excluded.look_from, request_id = excluded.request_id,
+    forgotten_at = excluded.forgotten_at;
 
 -- name: confirm_operations
 -- Keep what an observation changes that says nothing new: when it was confirmed, and late notifications.
@@ -158,7 +162,7 @@ ON CONFLICT (issuer_id, kind, name) DO NOTHING;
 SELECT o.card_id, o.operation_id, o.operation, o.operation_status, o.stage, o.shipment_status, o.start_time,
     o.sequence, o.number, o.source, o.asked_at, o.learned_at, o.doubtful, o.why, o.content,
     o.held, o.tracked, o.due_date, o.timeline, o.carrier, o.tracking_number, o.look_from, o.request_id,
-    o.picture
+    o.forgotten_at, o.picture
 FROM operation AS o WHERE o.issuer_id = :issuer_id AND o.card_id = :card_id
 ORDER BY COALESCE(o.start_time, 0) DESC, o.number DESC;
 
@@ -280,9 +284,13 @@ ORDER BY o.card_id LIMIT :most;
 
 -- name: forget_operations
 -- Keep pictures without what was erased; which parcel it was is not known any more.
-UPDATE operation AS o SET picture = v.picture, tracking_number = NULL
-FROM rows(issuer_id text, card_id text, operation_id text, picture bytea) AS v
+UPDATE operation AS o SET picture = v.picture, content = v.content, tracking_number = NULL, forgotten_at = v.forgotten_at
+FROM rows(issuer_id text, card_id text, operation_id text, picture bytea, content bytea, forgotten_at bigint) AS v
 WHERE o.issuer_id = v.issuer_id AND o.card_id = v.card_id AND o.operation_id = v.operation_id;
+
+-- name: forget_digest
+-- Forget which answer a card was confirmed by.
+UPDATE card SET digest = NULL WHERE issuer_id = :issuer_id AND card_id = :card_id;
 
 -- name: changes_of_card
 -- A card's changes in a range of numbers.
@@ -472,8 +480,9 @@ SELECT day, word, told, count FROM tally WHERE issuer_id = :issuer_id AND day >=
 SELECT day, stated, worst FROM bound WHERE issuer_id = :issuer_id AND day >= :day ORDER BY day;
 
 -- name: list_sightings
--- What the contract does not name, newest first.
-SELECT kind, name, first_at, sample FROM sighting WHERE issuer_id = :issuer_id ORDER BY first_at DESC, kind, name LIMIT :most;
+-- What the contract does not name, newest first, with so much of each sample.
+SELECT kind, name, first_at, substr(sample, 1, :length) FROM sighting
+WHERE issuer_id = :issuer_id ORDER BY first_at DESC, kind, name LIMIT :most;
 
 -- name: count_answers
 -- How many open cards were unknown to the platform, and how many not answered, when they were asked for last.

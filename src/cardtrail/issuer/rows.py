@@ -55,6 +55,7 @@ def known_of(row: Row) -> Known:
         learned_at=row[11], doubtful=bool(row[12]), why=row[13], content=bytes(row[14]), held=bool(row[15]),
         tracked=bool(row[16]), due_date=row[17], timeline=_steps.decode(row[18]),
         parcel=(row[19], row[20]), look_from=row[8] + 1 if row[21] is None else row[21], request_id=row[22],
+        forgotten_at=row[23],
     )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def operation_row(issuer_id: str, known: Known, picture: bytes) -> Row:
         known.shipment_status, known.start_time, known.sequence, known.number, known.source, known.asked_at,
         known.learned_at, int(known.doubtful), known.why, known.content, int(known.held), int(known.tracked),
         known.due_date, _encode(known.timeline), picture, *known.parcel, known.look_from,
-        known.request_id,
+        known.request_id, known.forgotten_at,
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ CREATE INDEX card_failed ON card (issuer_id, due_at, card_id) WHERE state IN ('e
 CREATE INDEX card_open ON card (issuer_id, card_id) WHERE state IN ('expected', 'open');
 
 -- The newest picture of an order, and how it came to be what the mirror says. `content` is the hash of what it says.
--- `request_id` is the issuer's own id of its request.
+-- `request_id` is the issuer's own id of its request; `forgotten_at` when what it says of a parcel was erased.
 -- `carrier` and `tracking_number` are the parcel that it names: personal data, as the picture itself.
 -- `look_from` is the lowest ticket of a question that is a look at what the order says, once it is answered.
 CREATE TABLE operation (
@@ -78,6 +78,7 @@ CREATE TABLE operation (
     tracking_number  TEXT,
     look_from        BIGINT,
     request_id       TEXT,
+    forgotten_at     BIGINT,
     PRIMARY KEY (issuer_id, card_id, operation_id)
 );
 CREATE INDEX operation_doubtful ON operation (issuer_id, card_id) WHERE doubtful = 1;

@@ -73,7 +73,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     `why` is the rule by which this picture won over the one before; `doubtful` means that it may not be the newest.
     `held` is an order on hold, `tracked` one whose parcel can be followed. `parcel` is carrier and tracking number, as
     far as they are named; `request_id` is the issuer's own id of its request. `look_from` is the lowest ticket of a
-    question that is a look at what it says, if answered.
+    question that is a look at what it says, if answered. Since `forgotten_at` nothing is kept of its parcel.
     """
 
     card_id: str
@@ -98,6 +98,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     parcel: tuple[str | None, str | None] = (None, None)
     look_from: int
     request_id: str | None = None
+    forgotten_at: int | None = None
 
 
 class _Outcome(msgspec.Struct, frozen=True):
@@ -235,7 +236,12 @@ def _late(kind: type[Duplicate | Stale], before: Known, observed: Observed, rule
 
 def counted_as(word: str) -> str:
     """Return under which word a step is counted: a server that invents words all the time makes one more at most."""
-    return word if word in _PUBLISHED else OTHER
+    return word if is_published(word) else OTHER
+
+
+def is_published(word: str) -> bool:
+    """Tell whether a stage or shipment status is one that the contract names."""
+    return word in _PUBLISHED
 
 
 def _is_missed(step: Step) -> bool:
@@ -260,6 +266,7 @@ def _replaced(  # noqa: PLR0913, PLR0917 -- all that decides what is kept
         tracked=_is_tracked(operation), due_date=operation.due_date,
         timeline=((before.timeline if before else ()) + steps)[-MAX_TIMELINE:], parcel=_parcel_of(operation),
         look_from=_look_from(before, observed, number), request_id=operation.issuer_request_id,
+        forgotten_at=before.forgotten_at if before else None,
     )  # fmt: skip
     tallies = tuple([Tally(step.learned_at // DAY, counted_as(step.word), step.told) for step in steps])
     return Taken(kind(operation, rule, before), known, tallies)

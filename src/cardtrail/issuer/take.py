@@ -16,6 +16,7 @@ from cardtrail.db import Transaction
 from cardtrail.errors import InputError
 from cardtrail.issuer.counts import moves_of
 from cardtrail.issuer.due import key_of
+from cardtrail.issuer.erase import erased
 from cardtrail.issuer.lease import check_fence
 from cardtrail.issuer.rows import Card, card_of, card_rows, change_row, confirmed_row, known_of, operation_row
 from cardtrail.issuer.schedule import Plan, Schedule, knowledge_of
@@ -34,6 +35,7 @@ from cardtrail.issuer.standing import (
     taken,
 )
 from cardtrail.protocol.codec import ISSUER_ID
+from cardtrail.protocol.reading import operation_of
 
 MAX_SAMPLE = 65_536
 """Most of what was not understood that is kept as a sample, bytes."""
@@ -110,7 +112,10 @@ class _Fold:
 
     def take(self, observed: Observed) -> None:
         key = observed.operation.card_id, observed.operation.operation_id
-        this = taken(self.known.get(key), self._dated(observed), self.number + 1)
+        known = self.known.get(key)
+        if known is not None and known.forgotten_at is not None:
+            observed = msgspec.structs.replace(observed, operation=operation_of(erased(observed.operation.raw)))
+        this = taken(known, self._dated(observed), self.number + 1)
         self.outcomes.append(this.outcome)
         self.tallies.update(this.tallies)
         if isinstance(this.outcome, Duplicate | Stale) and observed.source == "notification":

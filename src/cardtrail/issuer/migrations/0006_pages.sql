@@ -1,6 +1,7 @@
 -- What the pages of a mirror need: counts of orders by place, search by request and parcel, accounts and their audit.
 
 ALTER TABLE operation ADD COLUMN request_id TEXT;
+ALTER TABLE operation ADD COLUMN forgotten_at BIGINT;
 CREATE INDEX operation_request ON operation (issuer_id, request_id, card_id) WHERE length(request_id) <= 128;
 CREATE INDEX operation_parcel ON operation (issuer_id, tracking_number, card_id, carrier)
     WHERE length(tracking_number) <= 128;

@@ -10,6 +10,8 @@ from cardtrail.issuer.rows import Card, card_of
 
 MAX_MATES = 100
 """Most other cards of a parcel that are named."""
+MAX_ORDERS = 50
+"""Most orders of a card that are shown, the newest."""
 MAX_FOUND = 50
 """Most cards that a search finds by each of the ways it looks."""
 FIRST_BEYOND = "\U0010ffff"
@@ -42,7 +44,7 @@ def seen_of(tx: Transaction, issuer_id: str, card_id: str) -> CardSeen | None:
     row = tx.one("card", issuer_id=issuer_id, card_id=card_id)
     if row is None:
         return None
-    held = tuple(held_of(tx, issuer_id, card_id))
+    held = tuple(held_of(tx, issuer_id, card_id)[:MAX_ORDERS])
     numbers = {each.known.parcel: None for each in held if each.known.parcel[1]}
     parcels = tuple(_parcel(tx, issuer_id, card_id, carrier, number or "") for carrier, number in numbers)
     issuer = tx.one("find_issuer", issuer_id=issuer_id)

@@ -8,10 +8,11 @@ import msgspec
 
 from cardtrail.db import Transaction
 from cardtrail.issuer import drift
-from cardtrail.issuer.drift import Bound, Report, Share
-from cardtrail.issuer.standing import DAY
+from cardtrail.issuer.drift import Bound, Missed, Report, Share
+from cardtrail.issuer.standing import DAY, is_published
+from cardtrail.issuer.ui.shown import NOT_PUBLISHED
 from cardtrail.pages.chart import Series
-from cardtrail.pages.words import HOUR, MINUTE, lasting
+from cardtrail.pages.words import HOUR, MINUTE, headline_of, lasting
 
 RANGES: Final = {"7d": 7, "30d": 30, "90d": 90}
 """Ranges of time that can be looked at, in days."""
@@ -39,7 +40,7 @@ def report_of(tx: Transaction, issuer_id: str, now: int, name: str) -> Report:
     return drift.read(tx, issuer_id, since, MAX_MISSED, MAX_COUNTED)
 
 
-def drift_shown(report: Report, name: str) -> dict[str, Any]:
+def drift_shown(report: Report, name: str, *, personal: bool) -> dict[str, Any]:
     """Return what the template shows of a report."""
     shares = {share.name: share for share in report.by_day}
     bounds = {bound.day: bound for bound in report.bounds}
@@ -49,7 +50,8 @@ def drift_shown(report: Report, name: str) -> dict[str, Any]:
     stated = [bounds[each] for each in names if each in bounds]
     unit, unit_name = _unit(max((max(each.stated, each.worst) for each in stated), default=0))
     return {
-        "report": report, "range": name, "ranges": list(RANGES),
+        "report": report, "repairs": [_repair(each, personal=personal) for each in report.missed],
+        "range": name, "ranges": list(RANGES),
         "days": [day for day in reversed(days) if day.share.told or day.bound],
         "labels": [each[5:] for each in names],
         "series": [
@@ -62,6 +64,22 @@ def drift_shown(report: Report, name: str) -> dict[str, Any]:
         "unit": unit_name, "broken": sum(not each.held for each in stated), "stated": len(stated),
         "is_counted": report.repaired < MAX_COUNTED, "counted": MAX_COUNTED,
     }  # fmt: skip
+
+
+def _repair(missed: Missed, *, personal: bool) -> dict[str, Any]:
+    """Return what is told of one repair."""
+    return msgspec.structs.asdict(missed) | {
+        "said": _told(missed.before, personal=personal), "was": _told(missed.after, personal=personal),
+        "wrong_for": missed.wrong_for,
+    }  # fmt: skip
+
+
+def _told(words: str, *, personal: bool) -> str:
+    """Return stage and shipment status in words; what nobody has published may be a text about somebody."""
+    told = words.split(" ")
+    if not all(map(is_published, told)):
+        return words if personal or not words else NOT_PUBLISHED
+    return headline_of(told[0], told[1] if len(told) > 1 else None, None)
 
 
 def _spans(name: str, spans: Sequence[int], unit: int) -> Series:

@@ -1,7 +1,7 @@
 """The pages of one issuer's mirror: each reads what it shows by one transaction, and shows it by one template."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -13,6 +13,7 @@ from cardtrail.db import Transaction
 from cardtrail.errors import CardtrailError, StoreUnavailable
 from cardtrail.issuer.mirror import AsyncMirror
 from cardtrail.issuer.round import Heard
+from cardtrail.issuer.sight import Kind
 from cardtrail.issuer.ui.card import found_by, seen_of
 from cardtrail.issuer.ui.drift import RANGES as DRIFT_RANGES
 from cardtrail.issuer.ui.drift import drift_shown, report_of
@@ -35,6 +36,10 @@ OTHERS: Final = (("/ui/audit", "Audit trail"),)
 """The pages of whoever may see every issuer."""
 MAX_SIGHTINGS = 500
 """Most unpublished names that are listed, the newest."""
+MAX_SHOWN = 2_000
+"""So much of a sample is shown, bytes; the mirror keeps more."""
+FREE: Final = frozenset({Kind.EVENT, Kind.SHIPMENT_STATUS, Kind.STATUS, Kind.ELEMENT, "answer"})
+"""Kinds of sightings whose names may be texts about somebody."""
 DAY = 86_400_000_000
 Ask = Callable[[str], Awaitable[Heard]]
 """Asks the platform for a card and keeps the answer. Raises RemoteError, LeaseTaken or StoreUnavailable."""
@@ -131,10 +136,15 @@ class Pages:
             raise HTTPException(404, "The mirror neither keeps nor expects this card.")
         orders = [order_shown(each, personal=visitor.personal) for each in seen.held]
         told = TOLD.get(single(request, "told") or "", "")
-        return self._frame.shown(
-            request, "mirror_card.html", card=seen, orders=orders, asking=asking_shown(seen), told=told,
-            asks=self._ask is not None,
-        )  # fmt: skip
+        asks = self._ask is not None
+        values: dict[str, Any] = {
+            "card": seen,
+            "orders": orders,
+            "asking": asking_shown(seen, asks=asks),
+            "asks": asks,
+            "told": told,
+        }
+        return self._frame.shown(request, "mirror_card.html", **values)
 
     async def ask(self, request: Request) -> Response:
         """Ask the platform where a card is really, now; keep the answer, and say what it came to."""
@@ -164,18 +174,22 @@ class Pages:
 
     async def drift(self, request: Request) -> Response:
         """Show what was missed and repaired, by day, and whether the bound held."""
-        issuer_id, _ = self._issuer_of(request)
+        issuer_id, visitor = self._issuer_of(request)
         name, now = one_of(request, "range", "30d", tuple(DRIFT_RANGES)), self._mirror.clock()
         report = await self._read(lambda tx: report_of(tx, issuer_id, now, name))
-        return self._frame.shown(request, "drift.html", "drift", **drift_shown(report, name))
+        return self._frame.shown(request, "drift.html", "drift", **drift_shown(report, name, personal=visitor.personal))
 
     async def contract(self, request: Request) -> Response:
         """Show what the platform said that nobody has published."""
-        issuer_id, _ = self._issuer_of(request)
-        rows = await self._read(lambda tx: tx.all("list_sightings", issuer_id=issuer_id, most=MAX_SIGHTINGS))
+        issuer_id, visitor = self._issuer_of(request)
+        length = MAX_SHOWN if visitor.personal else 0
+        rows = await self._read(
+            lambda tx: tx.all("list_sightings", issuer_id=issuer_id, most=MAX_SIGHTINGS, length=length)
+        )
         seen = [
-            {"kind": kind, "name": name, "at": at, "sample": bytes(sample).decode(errors="replace"),
-             "source": "the platform"} for kind, name, at, sample in rows
+            {"kind": kind, "name": name if visitor.personal or kind not in FREE else "hidden", "at": at,
+             "sample": bytes(sample).decode(errors="replace"), "source": "the platform"}
+            for kind, name, at, sample in rows
         ]  # fmt: skip
         return self._frame.shown(request, "mirror_contract.html", "contract", seen=seen)
 
