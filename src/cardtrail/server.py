@@ -8,6 +8,10 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from cardtrail.errors import SettingError
+
+MAX_PORT = 65_535
+
 
 class Server(uvicorn.Server):
     """uvicorn's server, which gives back control when it was told to stop.
@@ -47,3 +51,14 @@ class DeafServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Hear none."""
         yield
+
+
+def listening(host: str, port: int, setting: str = "port") -> socket.socket:
+    """Return a socket that listens, on any free port for 0. Raises SettingError, naming the setting."""
+    if not 0 <= port <= MAX_PORT:
+        raise SettingError(f"{setting}: 0 to {MAX_PORT} expected")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingError(f"{setting}: {host}:{port} cannot be listened on: {error.strerror}") from None

@@ -234,7 +234,7 @@ def test_the_overview_says_where_cards_are_and_how_far_that_can_be_believed(data
         page = (await (await entered(port, "operator")).get(HOME)).body.decode()
         assert "In production 1" in page
         assert "In transit 2" in page
-        assert "1 hour</b> wrong at most, as stated: held" in page
+        assert "1 hour</b> is the longest that a card should be wrong: held today" in page
         assert "<b>1</b> statuses that no notification told" in page
         assert "6 of 7 statuses within 7d" in page
 
@@ -261,8 +261,8 @@ def test_drift_says_what_was_missed_and_whether_the_bound_held(database_url: str
     async def play(mirror: AsyncMirror, port: int, _platform: Platform) -> None:
         operator = await entered(port, "operator")
         page = (await operator.get(f"{HOME}drift")).body.decode()
-        assert "<b>1</b> missed of 7: 14.29 %" in page
-        assert "<b>held</b> the bound, on 1 of 1 day" in page
+        assert "<b>1</b> of 7 steps missed: 14.29 %" in page
+        assert "<b>1 of 1</b> day on which the bound held" in page
         assert ">Requested</td>" in page
         assert ">In production</td>" in page
         now = mirror.clock()
@@ -270,7 +270,7 @@ def test_drift_says_what_was_missed_and_whether_the_bound_held(database_url: str
             lambda tx: tx.run("put_bound", issuer_id=ISSUER, day=now // DAY, stated=0, worst=7_200_000_000)
         )
         page = (await operator.get(f"{HOME}drift")).body.decode()
-        assert "<b>NOT held</b> the bound, on 0 of 1 day" in page
+        assert "<b>0 of 1</b> day on which the bound held" in page
         assert "2 hours" in page
 
     played(database_url, tmp_path, play)
@@ -347,8 +347,42 @@ def test_nobody_asks_who_may_not_or_was_made_to(database_url: str, tmp_path: Pat
         assert (await press(viewer, "mine")).status == 403
         assert (await operator.post(f"{HOME}cards/mine", {"csrf": "wrong"})).status == 403
         assert (await press(operator, "mine", origin="https://evil.example")).status == 403
-        assert (await press(operator, "never-heard-of")).status == 404
         assert platform.asked == []
+
+    played(database_url, tmp_path, play)
+
+
+def test_a_card_that_the_mirror_has_never_heard_of_can_be_asked_for(database_url: str, tmp_path: Path) -> None:
+    """The first notification of a card may be the one that was lost; a typing error leaves nothing behind."""
+
+    async def play(mirror: AsyncMirror, port: int, platform: Platform) -> None:
+        operator = await entered(port, "operator")
+        page = await operator.get(f"{HOME}cards?q=lost-card")
+        assert b"Ask the platform for card lost-card" in page.body
+        answer = await press(operator, "lost-card")
+        assert answer.headers["location"] == f"{HOME}cards?q=lost-card&told=unknown"
+        assert b"it does not know this card" in (await operator.get(answer.headers["location"])).body
+        assert await mirror.db.read(lambda tx: tx.one("card", issuer_id=ISSUER, card_id="lost-card")) is None
+        platform.cards["lost-card"] = picture("lost-card", "CARD_PROD_READY")
+        answer = await press(operator, "lost-card")
+        assert answer.headers["location"] == f"{HOME}cards/lost-card?told=repaired"
+        assert (await mirror.card(ISSUER, "lost-card"))[0].known.stage == "CARD_PROD_READY"
+        viewer = await entered(port, "viewer")
+        assert b"Ask the platform" not in (await viewer.get(f"{HOME}cards?q=other-card")).body
+
+    played(database_url, tmp_path, play)
+
+
+def test_a_question_that_nobody_answers_says_nothing_of_the_mirror(database_url: str, tmp_path: Path) -> None:
+    """Regression: one press of the button while the platform was down made the whole service unwell."""
+
+    async def play(mirror: AsyncMirror, port: int, platform: Platform) -> None:
+        operator = await entered(port, "operator")
+        platform.down = True
+        assert (await press(operator, "other")).headers["location"].endswith("told=failed")
+        row = await mirror.db.read(lambda tx: tx.one("card", issuer_id=ISSUER, card_id="other"))
+        assert row is not None
+        assert row[10] == "found"
 
     played(database_url, tmp_path, play)
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from structlog.testing import capture_logs
 
+from cardtrail.errors import Conflict
 from cardtrail.pages.door.account import ALL, Identity, Role
 from cardtrail.pages.door.oidc import fetch, flow
 from cardtrail.pages.door.oidc import provider as asking
@@ -21,7 +22,7 @@ from cardtrail.platform.app import Platform
 from tests.certificates import Authority
 from tests.desk import dump
 from tests.hosting import Answer, call
-from tests.people import Person, house
+from tests.people import HASHED, Person, house
 from tests.provider import (
     CLIENT_ID,
     DISCOVERY,
@@ -181,6 +182,10 @@ def test_an_account_that_is_revoked_is_out_at_once_and_stays_out(database_url: s
 def test_an_identity_that_is_taken_away_ends_all_sessions(database_url: str, tmp_path: Path) -> None:
     async def play(platform: Platform, port: int, provider: Provider) -> None:
         person = Person(port)
+        await entered(person, provider)
+        with pytest.raises(Conflict, match="could then log in by nothing"):
+            await platform.entrance.accounts.set_identity("ada", None, "operator:test")
+        await platform.entrance.accounts.set_password("ada", HASHED, "operator:test")
         await entered(person, provider)
         await platform.entrance.accounts.set_identity("ada", None, "operator:test")
         assert (await person.get("/ui/audit")).status == 303

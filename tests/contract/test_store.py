@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -24,6 +24,7 @@ import pytest
 
 from cardtrail.db import Database, Row, Transaction, migrate, open_database
 from cardtrail.errors import InputError, SchemaMismatch, SettingError, StoreUnavailable
+from cardtrail.issuer.store import open_store as open_mirror
 from cardtrail.platform.store import migrations, open_store, queries, schema
 from tests.desk import Desk, catalog, connected, desk, dump, execute, set_default, version
 from tests.events import event
@@ -481,9 +482,19 @@ def test_a_file_that_may_only_be_read_is_read_and_refuses_to_be_written() -> Non
             assert site.tell(event("ready", "card", hours=1)) == ["accepted"]
 
 
+def test_a_new_database_is_its_owners_only(tmp_path: Path) -> None:
+    """Regression: everybody on the machine could read tracking numbers and hashes of passwords."""
+    open_store(f"sqlite:///{tmp_path}/store.db").close()
+    open_mirror(f"sqlite:///{tmp_path}/mirror.db").close()
+    with closing(open_database(f"sqlite:///{tmp_path}/store.db", queries())):
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {"0o600"}, modes
+    assert len(modes) > 2
+
+
 def test_what_is_no_database_is_told_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("This is no database, but a text of more than a hundred characters. " * 9)
-    for path, said in (("text.db", "not a database"), ("none/store.db", "unable to open"), ("", "unable to open")):
+    for path, said in (("text.db", "not a database"), ("none/store.db", "there is no folder"), ("", "unable to open")):
         with pytest.raises(StoreUnavailable, match=said):
             open_store(f"sqlite:///{tmp_path / path}")
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]

@@ -230,8 +230,8 @@ def test_a_place_where_nobody_can_be_answered_is_named(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         for options, expected in (
             (("--watch-port", port), f"watch_port: 127.0.0.1:{port} cannot be listened on: "),
-            (("--watch-port", "65536"), "watch_port: 1 to 65535, or 0 for none, expected"),
-            (("--watch-port", "-1"), "watch_port: 1 to 65535"),
+            (("--watch-port", "65536"), "watch_port: 0 to 65535 expected"),
+            (("--watch-port", "-1"), "watch_port: 0 to 65535"),
             (("--watch-host", "no.such.host.invalid", "--watch-port", port), "watch_port: no.such.host.invalid"),
         ):
             ended = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=PATIENCE)

@@ -94,7 +94,7 @@ def set_rights(
     Parameters
     ----------
     name
-        Whose.
+        The account.
     role
         The new role; together with the issuers it replaces all that the account had.
     issuer
@@ -119,11 +119,11 @@ def oidc(
     Parameters
     ----------
     name
-        Whose.
+        The account.
     subject
         What the provider calls this person (`sub`).
     drop
-        No longer.
+        No longer let the account log in by a provider.
     oidc_issuer
         Which provider: the setting of the service.
 
@@ -144,7 +144,7 @@ def password(
     Parameters
     ----------
     name
-        Whose.
+        The account.
     generate
         Make a password and print it, once; else it is asked for, or is the first line of standard input.
     drop
@@ -196,7 +196,10 @@ def _on_mirror(command: Callable[..., None]) -> Callable[..., None]:
 
 def _identity(issuer: str, subject: str) -> Identity:
     if not issuer:
-        raise InputError("--oidc-issuer", "is needed: the provider, as the service has it in its setting oidc_issuer")
+        raise InputError(
+            "--oidc-issuer",
+            "is needed: the issuer URL of the provider, as the service has it in its setting oidc_issuer",
+        )
     return checked_identity(issuer, subject)
 
 

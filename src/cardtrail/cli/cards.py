@@ -40,7 +40,7 @@ def import_(file: str, /, **given: Any) -> None:
         with _opened(file) as lines:
             return await expect(mirror, settings.issuer_id, cards_of(lines, wall_clock()))
 
-    count = mirrored(settings, work)
+    count = mirrored(settings, work, make=True)
     sys.stdout.write(f"{count:,} cards expected\n")
 
 

@@ -18,7 +18,8 @@ from cardtrail.platform.endpoints import Endpoints
 from cardtrail.platform.metrics import DelivererMetrics
 from cardtrail.platform.settings import WATCHED, Settings, described, settings_of
 from cardtrail.platform.store import open_store
-from cardtrail.platform.watch import Watching, listening
+from cardtrail.platform.watch import Watching
+from cardtrail.server import listening
 from cardtrail.traces import tracer_of
 
 NEEDED = WATCHED | {
@@ -70,7 +71,7 @@ async def _watched(settings: Settings, watching: Watching) -> AsyncIterator[None
         yield
         return
     server = watching.server()
-    with listening(settings.watch_host, settings.watch_port) as place:
+    with listening(settings.watch_host, settings.watch_port, "watch_port") as place:
         answering = asyncio.create_task(server.serve([place]))
         try:
             yield

@@ -64,8 +64,8 @@ def _with_shares(share: Share) -> dict[str, Any]:
 def _print(report: Report) -> None:
     whole = report.whole
     print_all(
-        f"since {when(report.since)} UTC: {report.messages:,} messages, {whole.told:,} steps told",
-        f"missed {_part(whole, whole.missed)}, late {_part(whole, whole.late)}; "
+        f"since {when(report.since)} UTC: {report.messages:,} messages; of {whole.told:,} steps",
+        f"told in time {whole.notified:,}, missed {_part(whole, whole.missed)}, late {_part(whole, whole.late)}; "
         f"{whole.inferred:,} more were passed over by newer ones",
         f"told twice {report.duplicates:,}, overtaken {report.stale:,}",
         f"repaired {report.repaired:,}: wrong for at most {span(report.p50)} (half of them), "

@@ -34,7 +34,7 @@ from cardtrail.issuer.silence import HOUR
 from cardtrail.issuer.trust import Trust
 from cardtrail.issuer.way import correlation_of, headers_of
 from cardtrail.logs import configure
-from cardtrail.server import Server
+from cardtrail.server import Server, listening
 from cardtrail.traces import Attributes, Tracer, tracer_of
 from cardtrail.traces.serve import traced
 
@@ -91,12 +91,13 @@ async def _serve(settings: Settings) -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
             limit_concurrency=MAX_CONNECTIONS,
         ), front.release if front is not None else lambda: None)  # fmt: skip
+        place = stack.enter_context(listening(settings.host, settings.port))
         async with _background(settings, mirror, metering, client, front):
-            where = f"http://{settings.host}:{settings.port}"
+            where = f"http://{settings.host}:{place.getsockname()[1]}"
             _say(f"cardtrail receives for {settings.issuer_id} on {where}")
             if front is not None:
                 _say(f"its pages are at {where}/ui/; let somebody in with: cardtrail issuer account add NAME")
-            await server.serve()
+            await server.serve([place])
         if tracer is not None:
             await asyncio.to_thread(tracer.close)
         if not server.started:
@@ -236,6 +237,10 @@ def callback_of(place: str) -> Callback:
 
 
 issuer_app.command(issuer_config, name="config")
-issuer_app.command("cardtrail.cli.account:mirror_account_app", name="account")
+issuer_app.command(
+    "cardtrail.cli.account:mirror_account_app",
+    name="account",
+    help="Accounts of people who look at the pages of the mirror.",
+)
 vars(serve)["__signature__"] = signature_of(described())  # read by inspect.signature
 vars(health_)["__signature__"] = signature_of(described(), MIRROR, health_)

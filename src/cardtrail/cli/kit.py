@@ -28,10 +28,13 @@ Flag = Annotated[bool, Parameter(negative=())]
 """What is asked for by naming it, and is off otherwise."""
 
 
-def mirrored(settings: Settings, work: Callable[[AsyncMirror], Coroutine[Any, Any, T]]) -> T:
-    """Do some work on the mirror, and close it. Raises SettingError or StoreUnavailable."""
+def mirrored(settings: Settings, work: Callable[[AsyncMirror], Coroutine[Any, Any, T]], *, make: bool = False) -> T:
+    """Do some work on the mirror, and close it. One that is not there is only made with `make`.
+
+    Raises SettingError or StoreUnavailable.
+    """
     check_issuer(settings)
-    with_mirror = AsyncMirror.open(settings.mirror)
+    with_mirror = AsyncMirror.open(settings.mirror, make=make)
     try:
         return uvloop.run(work(with_mirror))
     finally:

@@ -1,6 +1,8 @@
 """What both engines offer. Work is a plain function of a transaction and may be run more than once."""
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -132,13 +134,26 @@ def open_database(url: str, queries: str, *, light: bool = False, make: bool = T
 
         path = path_of(url)
         if not make and not path.is_file():
-            raise StoreUnavailable(f"database: there is no file {path}")
+            raise StoreUnavailable(f"there is no database {path}")
+        if make:
+            _make(path)
         return SqliteDatabase(path, queries, light=light)
     if scheme in {"postgresql", "postgres"}:
         from cardtrail.db.postgres import PostgresDatabase  # noqa: PLC0415 -- an extra; not everyone installs it
 
         return PostgresDatabase(url, queries)
     raise SettingError(f"database: sqlite:///path or postgresql://user@host/name expected, not {scheme or url!r}")
+
+
+def _make(path: Path) -> None:
+    """Make an empty file for its owner only, unless there is one; SQLite gives its logs the same rights.
+
+    Raises StoreUnavailable where there is no such folder; anything else that is wrong with it SQLite will tell.
+    """
+    if not path.parent.is_dir():
+        raise StoreUnavailable(f"there is no folder {path.parent} for the database")
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def path_of(url: str) -> Path:

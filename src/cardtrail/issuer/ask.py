@@ -81,6 +81,26 @@ class Asker:
         asked = len(answers) + len(this.same)
         return Heard(this.calls, asked, answers.count("unknown"), answers.count("failed"), len(changed))
 
+    async def ask_now(self, card_id: str) -> Heard:
+        """Ask for one card because a person wants to know; what nobody answers, or nobody knows, is not kept.
+
+        Raises RemoteError or StoreUnavailable.
+        """
+        this = Round(await self.mirror.ticket(self.issuer_id))
+        body = await insisted(lambda: self.source.ask(card_id))
+        if body is None and not await self._keeps(card_id):
+            return Heard(calls=1, asked=1, unknown=1)
+        this.answer(Wanted(card_id), body, self.mirror.clock())
+        outcomes = await self._keep(this)
+        answers = [each.answer for each in this.asked.values()]
+        changed = sum(isinstance(each, CHANGING) for each in outcomes)
+        return Heard(1, 1, answers.count("unknown"), answers.count("failed"), changed)
+
+    async def _keeps(self, card_id: str) -> bool:
+        """Tell whether the mirror keeps or expects a card."""
+        row = await self.mirror.db.read(lambda tx: tx.one("card", issuer_id=self.issuer_id, card_id=card_id))
+        return row is not None
+
     async def _one_by_one(self, this: Round, cards: Sequence[Wanted]) -> None:
         waiting = iter(cards)
         try:
@@ -143,10 +163,6 @@ def asking(issuer_id: str, source: Source, mirror: AsyncMirror) -> Callable[[str
     """Return what asks for one card because a person wants to know, beside any reconciler.
 
     It needs no lease: tickets decide whose answer is later, and a lease only keeps two from doing the same work. It
-    raises RemoteError or StoreUnavailable.
+    raises as `Asker.ask_now`.
     """
-
-    async def ask(card_id: str) -> Heard:
-        return await Asker(issuer_id, source, mirror, NO_LEASE, many=False).ask([Wanted(card_id)])
-
-    return ask
+    return Asker(issuer_id, source, mirror, NO_LEASE, many=False).ask_now

@@ -95,9 +95,12 @@ class AsyncMirror:
         self.schedule = Schedule(Dwell())
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Open `sqlite:///path` or `postgresql://…`. Raises SettingError, StoreUnavailable or SchemaMismatch."""
-        return cls(open_store(url))
+    def open(cls, url: str, *, make: bool = True) -> Self:
+        """Open `sqlite:///path` or `postgresql://…`; without `make` a missing file stays so.
+
+        Raises SettingError, StoreUnavailable or SchemaMismatch.
+        """
+        return cls(open_store(url, make=make))
 
     async def ticket(self, issuer_id: str) -> int:
         """Return what the `asked_at` of an answer must be that is asked for from now on. Raises StoreUnavailable."""
@@ -149,9 +152,12 @@ class Mirror:
         self.schedule = Schedule(Dwell())
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Open `sqlite:///path` or `postgresql://…`. Raises SettingError, StoreUnavailable or SchemaMismatch."""
-        return cls(open_store(url))
+    def open(cls, url: str, *, make: bool = True) -> Self:
+        """Open `sqlite:///path` or `postgresql://…`; without `make` a missing file stays so.
+
+        Raises SettingError, StoreUnavailable or SchemaMismatch.
+        """
+        return cls(open_store(url, make=make))
 
     def ticket(self, issuer_id: str) -> int:
         """Return what the `asked_at` of an answer must be that is asked for from now on. Raises StoreUnavailable."""

@@ -27,12 +27,12 @@ def migrations() -> tuple[str, ...]:
     return tuple(file.read_text("utf-8") for file in files)
 
 
-def open_store(url: str) -> Database:
-    """Open a mirror; make its tables if it is new, or bring them up to date.
+def open_store(url: str, *, make: bool = True) -> Database:
+    """Open a mirror; make its tables if it is new, or bring them up to date. Without `make` a missing file stays so.
 
     Raises SettingError, StoreUnavailable, SchemaMismatch.
     """
-    db = open_database(url, queries(), light=True)
+    db = open_database(url, queries(), light=True, make=make)
     try:
         migrate(db, schema(), migrations())
     except BaseException:

@@ -39,7 +39,10 @@ class Trust:
         authenticate: Authenticate | None = None, certificates: Collection[str] = (), tolerance: int = TOLERANCE,
     ) -> None:  # fmt: skip
         if not (secrets or client_id or client_secrets or authenticate or certificates):
-            raise SettingError("trust: no proof is asked for, so that anybody could write to the mirror")
+            raise SettingError(
+                "trust: no proof is asked of callers, so that anybody could write to the mirror: give --secrets-file, "
+                "--client-id with --client-secret-file, or --certificates"
+            )
         if not 1 <= tolerance <= MAX_TOLERANCE:
             raise SettingError(f"tolerance: 1 to {MAX_TOLERANCE} seconds")
         self.secrets = frozenset(_listed("secrets", secrets))

@@ -25,10 +25,13 @@ class Node(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Values in the order of time, under a name; the legend says their sum, or what is `told` of them."""
+    """Values in the order of time, under a name; the legend says their sum, or what is `told` of them.
+
+    Where there is no value nothing is drawn.
+    """
 
     name: str
-    values: Sequence[int]
+    values: Sequence[int | None]
     told: str = ""
 
 
@@ -102,7 +105,7 @@ class Frame(NamedTuple):
 
 def _lines(series: Sequence[Series], labels: Sequence[str], title: str, frame: Frame, kind: str) -> Markup:
     width, bottom, left, top = frame.width, frame.bottom, 44, 12
-    most = max((max(each.values, default=0) for each in series), default=0) or 1
+    most = max((value for each in series for value in each.values if value is not None), default=0) or 1
     across = (width - left - 12) / max(len(labels) - 1, 1)
     parts = [
         f'<line class="grid" x1="{left}" y1="{y}" x2="{width - 12}" y2="{y}"/><text class="axis right" x="{left - 6}" '
@@ -116,20 +119,34 @@ def _lines(series: Sequence[Series], labels: Sequence[str], title: str, frame: F
     ]  # fmt: skip
     for number, each in enumerate(series):
         points = [
-            (left + place * across, bottom - (bottom - top) * value / most) for place, value in enumerate(each.values)
+            None if value is None else (left + place * across, bottom - (bottom - top) * value / most)
+            for place, value in enumerate(each.values)
         ]
-        told = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline class="line s{number}" points="{told}"/>')
-        parts += [_mark(_MARKS[number % 4], x, y, number) for x, y in points[:: max(1, len(points) // (width // 26))]]
+        for run in _runs(points):
+            told = " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
+            parts.append(f'<polyline class="line s{number}" points="{told}"/>')
+        marked = points[:: max(1, len(points) // (width // 26))]
+        parts += [_mark(_MARKS[number % 4], *point, number) for point in marked if point is not None]
         row, column = divmod(number, frame.beside)
         x, y = left + column * (width - left) / frame.beside, bottom + 38 + row * 22
         parts.append(_mark(_MARKS[number % 4], x, y, number))
         parts.append(
             f'<text class="legend" x="{x + 12:.0f}" y="{y + 4}">{escape(each.name)} '
-            f"{escape(each.told) or format(sum(each.values), ',')}</text>"
+            f"{escape(each.told) or format(sum(filter(None, each.values)), ',')}</text>"
         )
     rows = -(-len(series) // frame.beside)
     return _svg("".join(parts), width, bottom + 30 + 22 * max(rows, 1), title, kind)
+
+
+def _runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float, float]]]:
+    """Return the points that stand side by side, each run of them for itself."""
+    runs: list[list[tuple[float, float]]] = [[]]
+    for point in points:
+        if point is not None:
+            runs[-1].append(point)
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
 
 
 def _mark(shape: str, x: float, y: float, number: int) -> str:

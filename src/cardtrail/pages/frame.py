@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Router
 
 from cardtrail.pages.door.asgi import Receive, Scope, Send
+from cardtrail.pages.door.page import SIDE
 from cardtrail.pages.door.visitor import csrf_of, visitor_of
 from cardtrail.pages.render import Renderer
 
@@ -19,10 +20,14 @@ class Frame:
     """Puts a template into the frame. `now` gives the time that orders live in, `wall` that of people, both µs.
 
     `pages` are those of an issuer, by their path below the issuer's; `others` are for whoever may see every issuer.
+    `side` is what the service is called there.
     """
 
-    def __init__(self, pages: Places, others: Places, now: Callable[[], int], wall: Callable[[], int]) -> None:
+    def __init__(
+        self, pages: Places, others: Places, now: Callable[[], int], wall: Callable[[], int], side: str = SIDE
+    ) -> None:  # fmt: skip
         self.renderer = Renderer()
+        self._side = side
         self._pages = pages
         self._others = others
         self._now = now
@@ -33,7 +38,8 @@ class Frame:
         issuer_id = request.path_params.get("issuer_id", "")
         visitor, query = visitor_of(request), request.url.query
         return self.renderer.page(template, {
-            "visitor": visitor, "csrf": csrf_of(request), "issuer_id": issuer_id, "pages": self._pages, "here": here,
+            "side": self._side, "visitor": visitor, "csrf": csrf_of(request), "issuer_id": issuer_id,
+            "pages": self._pages, "here": here,
             "others": self._others if visitor.issuers == "all" else (), "now": self._now(), "wall": self._wall(),
             "told": "", "operates": bool(issuer_id) and visitor.may_operate(issuer_id),
             "address": request.url.path + (f"?{query}" if query else ""),

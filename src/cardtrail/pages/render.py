@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cardtrail.pages import chart
-from cardtrail.pages.words import ago, days, lasting, number, when, word_of
+from cardtrail.pages.words import ago, days, lasting, number, since, when, word_of
 
 STATIC = {
     "style.css": "text/css; charset=utf-8", "htmx.min.js": "text/javascript; charset=utf-8",
@@ -45,8 +45,8 @@ class Renderer:
         )  # fmt: skip
         self._env.globals |= {"chart": chart}
         self._env.filters |= {
-            "merged": _merged, "when": when, "ago": ago, "days": days, "lasting": lasting, "number": number,
-            "word": word_of,
+            "merged": _merged, "when": when, "ago": ago, "days": days, "lasting": lasting, "since": since,
+            "number": number, "word": word_of,
         }  # fmt: skip
 
     def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:

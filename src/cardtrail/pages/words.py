@@ -86,6 +86,11 @@ def ago(span: float | None) -> str:
     return "now"
 
 
+def since(span: float | None) -> str:
+    """Return how long ago something was, a span of µs, such as `3 days ago`; less than a second is `just now`."""
+    return "–" if span is None else "just now" if span < SECOND else f"{ago(span)} ago"
+
+
 def lasting(span: float | None) -> str:
     """Return how long something lasted (µs) in its largest unit; less than a second is said to be that."""
     return "under a second" if span is not None and span < SECOND else ago(span)

@@ -1,7 +1,5 @@
 """What a process that only delivers answers to those who watch it: `/metrics`, `/healthz` and `/readyz`."""
 
-import socket
-
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -9,7 +7,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cardtrail.db import Database
-from cardtrail.errors import SettingError
 from cardtrail.meters.board import CONTENT_TYPE
 from cardtrail.platform.deliver import Deliverer
 from cardtrail.platform.metrics import DelivererMetrics
@@ -17,7 +14,6 @@ from cardtrail.platform.readiness import OK, STILL, UNAVAILABLE, readiness_to_de
 from cardtrail.platform.request import encoded
 from cardtrail.server import DeafServer
 
-MAX_PORT = 65_535
 MAX_CONNECTIONS = 64
 """Connections and requests under way at once: some probes and scrapes, and no more."""
 KEEP_ALIVE_SECONDS = 75
@@ -58,14 +54,3 @@ class Watching:
         """Say whether it can deliver: the store answers, and the deliverer has looked into it."""
         found = await readiness_to_deliver(self._db, self._deliverer)
         return encoded(found, 200 if found.status == OK else 503)
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises SettingError, naming the setting, where the address is taken or none."""
-    if not 0 < port <= MAX_PORT:
-        raise SettingError(f"watch_port: 1 to {MAX_PORT}, or 0 for none, expected")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise SettingError(f"watch_port: {host}:{port} cannot be listened on: {error.strerror}") from None

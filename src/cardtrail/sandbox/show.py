@@ -51,7 +51,7 @@ def _told(change: Change) -> str:
 def _wrong(change: Change) -> str:
     if change.wrong_since is None:
         return ""
-    return f"(was wrong for {(change.learned_at - change.wrong_since) / SECOND:.0f} s)"
+    return f"(was wrong for at most {(change.learned_at - change.wrong_since) / SECOND:.0f} s)"
 
 
 class LiveTable:

@@ -150,7 +150,8 @@ class Tell:
             f"  data   {self._folder.path} (sandbox.env for scripts, sandbox.log, cardtrail.db, mirror.db)\n\n"
             f"{self._question()} Paste this, and again some seconds later:\n\n{self._curl()}\n\n"
             "The token is good for 15 minutes; fresh ones come here and in sandbox.env.\n\n"
-            f"Time runs fast here. {self._time()}\n\n"
+            "Time runs fast here: a day passes in nine seconds. What happens to cards bears that time, what the bank\n"
+            f"heard of it bears yours, and so may come first. {self._time()}\n\n"
             f"{self._switches()}\n\n"
             "Ctrl-C ends the sandbox.\n"
         )

@@ -126,18 +126,21 @@ def test_who_logs_in_by_a_provider_has_no_password_and_everything_is_audited(
     assert f"00u|1 at {SSO}" in shell.run("account", "set", "ada", "--personal")
     both = shell.json("account", "password", "ada", "--generate")
     assert len(both["password"]) >= LEAST
-    assert shell.json("account", "password", "ada", "--drop")["has_password"] is False
     gone = shell.json("account", "oidc", "ada", "--drop")
-    assert ("identity" in gone, gone["generation"]) == (False, 4)
+    assert ("identity" in gone, gone["generation"]) == (False, 3)
+    with pytest.raises(Conflict, match="could then log in by nothing"):
+        shell.run("account", "password", "ada", "--drop")
     assert shell.json("account", "oidc", "ada", "00u|2")["identity"]["subject"] == "00u|2"
+    assert shell.json("account", "password", "ada", "--drop")["has_password"] is False
+    with pytest.raises(Conflict, match="could then log in by nothing"):
+        shell.run("account", "oidc", "ada", "--drop")
     lines = shell.json("audit", "--subject", "account:ada")
     assert [line["action"] for line in lines] == [
-        "account.identity", "account.identity", "account.password", "account.password", "account.set",
-        "account.add",
+        "account.password", "account.identity", "account.identity", "account.password", "account.set", "account.add",
     ]  # fmt: skip
-    assert lines[0]["after"]["identity"] == {"provider": SSO, "subject": "00u|2"}
-    assert lines[1]["before"]["identity"] == {"provider": SSO, "subject": "00u|1"}
-    assert (lines[2]["after"]["has_password"], "has_password" in lines[2]["before"]) == (False, False)
+    assert (lines[0]["after"]["has_password"], "has_password" in lines[0]["before"]) == (False, False)
+    assert lines[1]["after"]["identity"] == {"provider": SSO, "subject": "00u|2"}
+    assert lines[2]["before"]["identity"] == {"provider": SSO, "subject": "00u|1"}
 
 
 def test_an_identity_is_one_accounts_only(shell: Shell) -> None:

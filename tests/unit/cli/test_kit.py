@@ -20,7 +20,7 @@ from cardtrail.cli.kit import client_of
 from cardtrail.cli.metering import Metering
 from cardtrail.cli.reconcile import reconcile
 from cardtrail.db import Transaction
-from cardtrail.errors import InputError, SettingError
+from cardtrail.errors import InputError, SettingError, StoreUnavailable
 from cardtrail.issuer.mirror import AsyncMirror, Mirror
 from cardtrail.issuer.settings import Settings, settings_of
 from cardtrail.issuer.standing import Observed
@@ -117,6 +117,8 @@ def test_a_card_is_shown_with_how_it_was_learned_and_why_it_is_believed(bank: Ba
 
 
 def test_a_card_of_which_nothing_is_known_is_said_to_be_unknown(bank: Bank) -> None:
+    with bank.mirror():
+        pass
     assert bank.run("cards", "show", "card-9") == "nothing is known of card-9\n"
     assert bank.json("cards", "show", "card-9") == []
 
@@ -183,7 +185,17 @@ def test_only_so_many_changes_are_listed_and_all_are_counted(bank: Bank) -> None
     assert (len(report["missed"]), report["repaired"]) == (1, 2)
 
 
+def test_a_mirror_that_is_not_there_is_not_made_by_looking(bank: Bank, tmp_path: Path) -> None:
+    """Regression: a mistyped name looked like a mirror in perfect health."""
+    for words in (("drift",), ("cards", "show", "card-1"), ("cards", "forget", "card-1"), ("issuer", "health")):
+        with pytest.raises(StoreUnavailable, match="there is no database"):
+            bank.run(*words)
+    assert list(tmp_path.glob("*.db")) == []
+
+
 def test_an_empty_mirror_has_no_drift(bank: Bank) -> None:
+    with bank.mirror():
+        pass
     assert "missed 0 (0.00%)" in bank.run("drift")
 
 

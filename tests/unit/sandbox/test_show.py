@@ -37,7 +37,7 @@ def test_without_a_terminal_only_changes_are_written() -> None:
 def test_without_a_terminal_what_the_mirror_has_learned_is_a_line_that_says_how() -> None:
     assert lines([], [change("notification")]) == ["card-demo-2  mirror notified:  CARD_SHIPPED  InTransit"]
     assert lines([], [change("answer", 88_000_000)]) == [
-        "card-demo-2  mirror answered:  CARD_SHIPPED  InTransit  (was wrong for 12 s)"
+        "card-demo-2  mirror answered:  CARD_SHIPPED  InTransit  (was wrong for at most 12 s)"
     ]
 
 

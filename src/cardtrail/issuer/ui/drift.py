@@ -58,8 +58,8 @@ def drift_shown(report: Report, name: str, *, personal: bool) -> dict[str, Any]:
             Series("missed", [day.share.missed for day in days]), Series("late", [day.share.late for day in days]),
         ],
         "bound_series": [
-            _spans("stated", [day.bound.stated if day.bound else 0 for day in days], unit),
-            _spans("worst", [day.bound.worst if day.bound else 0 for day in days], unit),
+            _spans("stated", [day.bound.stated if day.bound else None for day in days], unit),
+            _spans("worst", [day.bound.worst if day.bound else None for day in days], unit),
         ],
         "unit": unit_name, "broken": sum(not each.held for each in stated), "stated": len(stated),
         "is_counted": report.repaired < MAX_COUNTED, "counted": MAX_COUNTED,
@@ -82,9 +82,10 @@ def _told(words: str, *, personal: bool) -> str:
     return headline_of(told[0], told[1] if len(told) > 1 else None, None)
 
 
-def _spans(name: str, spans: Sequence[int], unit: int) -> Series:
+def _spans(name: str, spans: Sequence[int | None], unit: int) -> Series:
     """Return spans of µs in a unit, with the longest in words."""
-    return Series(name, [round(span / unit) for span in spans], f"at most {lasting(max(spans, default=0))}")
+    longest = max((span for span in spans if span is not None), default=None)
+    return Series(name, [None if span is None else round(span / unit) for span in spans], lasting(longest))
 
 
 def _unit(longest: int) -> tuple[int, str]:

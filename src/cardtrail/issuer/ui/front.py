@@ -13,7 +13,7 @@ from cardtrail.files.box import Box
 from cardtrail.issuer.asgi import Asgi, Receive, Scope, Send
 from cardtrail.issuer.counts import recount
 from cardtrail.issuer.mirror import AsyncMirror, wall_clock
-from cardtrail.issuer.ui.pages import Ask, Pages
+from cardtrail.issuer.ui.pages import SIDE, Ask, Pages
 from cardtrail.pages.door.asgi import HOME, is_ui
 from cardtrail.pages.door.entrance import Entrance
 from cardtrail.pages.door.oidc.provider import Provider
@@ -41,7 +41,14 @@ class Front:
         self._mirror = mirror
         self._issuer_id = issuer_id
         self.entrance = Entrance(
-            mirror.db, Trail(mirror.db), box, wall_clock, plain=plain, realm=f"{REALM}-{issuer_id}", provider=provider
+            mirror.db,
+            Trail(mirror.db),
+            box,
+            wall_clock,
+            plain=plain,
+            realm=f"{REALM}-{issuer_id}",
+            provider=provider,
+            side=f"{SIDE} of {issuer_id}",
         )
         self.pages = Pages(mirror, issuer_id, limit, ask)
         door: Any = self.entrance.door(self.pages.router())

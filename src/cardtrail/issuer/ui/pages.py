@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -34,6 +35,8 @@ PAGES: Final = (("", "Overview"), ("drift", "Drift"), ("contract", "Contract dri
 """The pages of an issuer, by path and name."""
 OTHERS: Final = (("/ui/audit", "Audit trail"),)
 """The pages of whoever may see every issuer."""
+SIDE = "cardtrail mirror"
+"""What the service is called on its pages, so that nobody takes them for a platform's."""
 MAX_SIGHTINGS = 500
 """Most unpublished names that are listed, the newest."""
 MAX_SHOWN = 2_000
@@ -44,11 +47,14 @@ DAY = 86_400_000_000
 Ask = Callable[[str], Awaitable[Heard]]
 """Asks the platform for a card and keeps the answer. Raises RemoteError, LeaseTaken or StoreUnavailable."""
 TOLD: Final = {
-    "same": "The platform was asked: the mirror is right.", "repaired": "The platform was asked: the mirror was wrong.",
+    "same": "The platform was asked: the mirror is right.",
+    "repaired": "The platform was asked: the mirror was wrong, and now says what is below.",
     "unknown": "The platform was asked: it does not know this card.",
-    "failed": "The platform has not answered; the mirror is as it was.",
+    "failed": "The platform has not answered, and the mirror is as it was. Try again; the log tells why.",
 }  # fmt: skip
 """What came of asking, in words."""
+MOODS: Final = {"same": "good", "repaired": "warn", "unknown": "warn", "failed": "bad"}
+"""How that is marked."""
 T = TypeVar("T")
 _log = structlog.get_logger()
 
@@ -61,7 +67,7 @@ class Pages:
         self._issuer_id = issuer_id
         self._limit = limit
         self._ask = ask
-        self._frame = Frame(PAGES, OTHERS, mirror.clock, mirror.clock)
+        self._frame = Frame(PAGES, OTHERS, mirror.clock, mirror.clock, SIDE)
         self.streams = Streams(self._newest)
 
     def router(self) -> PageRouter:
@@ -125,7 +131,12 @@ class Pages:
             found = list(await self._read(lambda tx: found_by(tx, issuer_id, query, personal=visitor.personal)))
         if len(found) == 1 or query in found:
             return RedirectResponse(f"/ui/issuers/{issuer_id}/cards/{query if query in found else found[0]}", 303)
-        return self._frame.shown(request, "search.html", query=query, cards=found)
+        told = single(request, "told") or ""
+        asks = self._ask is not None and CARD_ID.fullmatch(query) is not None
+        return self._frame.shown(
+            request, "mirror_search.html", query=query, cards=found, asks=asks, told=TOLD.get(told, ""),
+            mood=MOODS.get(told, ""),
+        )  # fmt: skip
 
     async def card(self, request: Request) -> Response:
         """Show one card, and why the mirror believes it to be where it is."""
@@ -135,7 +146,8 @@ class Pages:
         if seen is None:
             raise HTTPException(404, "The mirror neither keeps nor expects this card.")
         orders = [order_shown(each, personal=visitor.personal) for each in seen.held]
-        told = TOLD.get(single(request, "told") or "", "")
+        word = single(request, "told") or ""
+        told, mood = TOLD.get(word, ""), MOODS.get(word, "")
         asks = self._ask is not None
         values: dict[str, Any] = {
             "card": seen,
@@ -143,6 +155,7 @@ class Pages:
             "asking": asking_shown(seen, asks=asks),
             "asks": asks,
             "told": told,
+            "mood": mood,
         }
         return self._frame.shown(request, "mirror_card.html", **values)
 
@@ -150,14 +163,15 @@ class Pages:
         """Ask the platform where a card is really, now; keep the answer, and say what it came to."""
         issuer_id, _ = self._issuer_of(request)
         visitor, card_id = operating(request, issuer_id), checked_card(request)
-        known = await self._read(lambda tx: tx.one("card", issuer_id=issuer_id, card_id=card_id))
-        if self._ask is None or known is None:
-            raise HTTPException(404, "The mirror neither keeps nor expects this card, or has nobody to ask.")
+        if self._ask is None:
+            raise HTTPException(404, "This service has no server to ask.")
         now = self._mirror.clock()
         line = Changed("card.ask", f"{issuer_id}/{card_id}", None, None, None)
         await trail.record(self._mirror.db, visitor.actor, now, lambda _: line)  # before: no question without a line
         told = await self._asked(self._ask, card_id)
-        return RedirectResponse(f"/ui/issuers/{issuer_id}/cards/{card_id}?told={told}", 303)
+        known = await self._read(lambda tx: tx.one("card", issuer_id=issuer_id, card_id=card_id))
+        way = f"cards/{card_id}?" if known is not None else f"cards?q={quote(card_id)}&"
+        return RedirectResponse(f"/ui/issuers/{issuer_id}/{way}told={told}", 303)
 
     async def _asked(self, ask: Ask, card_id: str) -> str:
         """Return what came of it, one of TOLD. Raises StoreUnavailable."""

@@ -76,20 +76,30 @@ class Accounts:
         return await self._change(actor, self._clock(), work)
 
     async def set_password(self, name: str, password: str, actor: str) -> Account:
-        """Give an account another password, whose hash is given, or "" for none; its sessions end. Raises NotFound."""
+        """Give an account another password, whose hash is given, or "" for none; its sessions end.
+
+        Raises NotFound, or Conflict where it could then log in by nothing.
+        """
 
         def work(tx: Transaction) -> Changed[Account]:
             before = _account(tx, name)
+            if not password and before.identity is None:
+                raise Conflict(f"account {name} could then log in by nothing: give it a provider first, or revoke it")
             tx.run("save_password", name=name, password=password)
             return _ended(tx, "password", before, msgspec.structs.replace(before, has_password=bool(password)))
 
         return await self._change(actor, self._clock(), work)
 
     async def set_identity(self, name: str, identity: Identity | None, actor: str) -> Account:
-        """Say who an account is at a provider, or None for nobody; its sessions end. Raises NotFound or Conflict."""
+        """Say who an account is at a provider, or None for nobody; its sessions end.
+
+        Raises NotFound, or Conflict where another has it, or it could then log in by nothing.
+        """
 
         def work(tx: Transaction) -> Changed[Account]:
             before = _account(tx, name)
+            if identity is None and not before.has_password:
+                raise Conflict(f"account {name} could then log in by nothing: give it a password first, or revoke it")
             _check_free(tx, identity, name)
             tx.run("save_identity", name=name, **_columns(identity))
             return _ended(tx, "identity", before, msgspec.structs.replace(before, identity=identity))

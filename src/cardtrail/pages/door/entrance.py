@@ -11,6 +11,7 @@ from cardtrail.pages.door.door import Door
 from cardtrail.pages.door.login import LogIn
 from cardtrail.pages.door.oidc.flow import OidcLogIn
 from cardtrail.pages.door.oidc.provider import Provider
+from cardtrail.pages.door.page import SIDE
 from cardtrail.pages.door.password import Passwords
 from cardtrail.pages.door.seals import Sealer, Seals
 from cardtrail.pages.door.sessions import Sessions
@@ -20,11 +21,12 @@ class Entrance:
     """The parts of the door of one service. `clock` gives µs of real time; `plain` and `realm` as for `Cookies`.
 
     With a `provider` people may log in by it, too, and who has no password only by it.
+    `side` is what the service is called on the log-in.
     """
 
     def __init__(  # noqa: PLR0913 -- what the service above has
         self, db: Database, change: Change, box: Sealer, clock: Callable[[], int], *, plain: bool, realm: str = "",
-        provider: Provider | None = None,
+        provider: Provider | None = None, side: str = SIDE,
     ) -> None:  # fmt: skip
         self.change = change
         self.clock = clock
@@ -34,7 +36,7 @@ class Entrance:
         self._cookies = Cookies(plain=plain, realm=realm)
         self._provider = provider
         seals, elsewhere = Seals(box, clock), None if provider is None else provider.registration
-        self._log_in = LogIn(db, self.sessions, self._passwords, self._cookies, seals, elsewhere=elsewhere)
+        self._log_in = LogIn(db, self.sessions, self._passwords, self._cookies, seals, elsewhere=elsewhere, side=side)
         self._by_oidc = (
             None if provider is None
             else OidcLogIn(db, self._log_in, self.sessions, self._cookies, seals, provider=provider)

@@ -18,7 +18,7 @@ from cardtrail.pages.door.cookies import BEFORE, SESSION, Cookies
 from cardtrail.pages.door.csrf import check_origin, check_token
 from cardtrail.pages.door.form import body_of, fields_of
 from cardtrail.pages.door.oidc.registration import Registration
-from cardtrail.pages.door.page import page
+from cardtrail.pages.door.page import SIDE, page
 from cardtrail.pages.door.password import MOST, Passwords
 from cardtrail.pages.door.seals import Seals
 from cardtrail.pages.door.sessions import Sessions
@@ -42,7 +42,7 @@ class LogIn:
 
     def __init__(  # noqa: PLR0913 -- the parts of the door, put together in one place
         self, db: Database, sessions: Sessions, passwords: Passwords, cookies: Cookies, seals: Seals, *,
-        elsewhere: Registration | None = None, monotonic: Callable[[], float] = time.monotonic,
+        elsewhere: Registration | None = None, side: str = SIDE, monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._db = db
         self._sessions = sessions
@@ -50,6 +50,7 @@ class LogIn:
         self._cookies = cookies
         self._seals = seals
         self._elsewhere = elsewhere
+        self._side = side
         self._monotonic = monotonic
         self._names = FailureLimit(ACCOUNT_RATE, ACCOUNT_BURST, "log-ins by this name")
         self._peers = PeerLimit(PEER_RATE, PEER_BURST, "log-ins from this address")
@@ -124,7 +125,9 @@ class LogIn:
         link, provider = "", ""
         if self._elsewhere is not None:
             link, provider = f"{self._elsewhere.begin_url}?{urlencode({'next': way})}", self._elsewhere.name
-        response = page("login.html", status, csrf=token, next=way, told=told, link=link, provider=provider)
+        response = page(
+            "login.html", status, side=self._side, csrf=token, next=way, told=told, link=link, provider=provider
+        )
         sealed = self._seals.text_of(BEFORE, token, FORM_SECONDS)
         self._cookies.write(request, response, BEFORE, sealed, FORM_SECONDS)
         return response

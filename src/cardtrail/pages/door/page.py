@@ -9,6 +9,9 @@ from starlette.responses import HTMLResponse, Response
 from cardtrail.errors import CardtrailError
 from cardtrail.protocol.problem import problem_of
 
+SIDE = "cardtrail"
+"""What a service is called on its pages, unless it says otherwise."""
+
 
 @cache
 def _templates() -> jinja2.Environment:
@@ -18,7 +21,7 @@ def _templates() -> jinja2.Environment:
 
 def page(name: str, status: int = 200, **context: Any) -> Response:
     """Return a page made from a template; whatever it shows is escaped."""
-    return HTMLResponse(_templates().get_template(name).render(**context), status)
+    return HTMLResponse(_templates().get_template(name).render({"side": SIDE} | context), status)
 
 
 def refusal(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
