@@ -58,9 +58,9 @@ def headline_of(stage: str, shipment_status: str | None, reason: str | None) -> 
     return f"{words}, on hold" if (reason or "").startswith(ON_HOLD) else words
 
 
-def mood_of(status: str) -> str:
-    """Return how an operation's status is marked: `good`, `warn`, `bad`, or not."""
-    return _MOODS.get(status, "")
+def mood_of(status: str, stage: str) -> str:
+    """Return how an operation's status is marked: `good`, `warn`, `bad`, or not. A card that came back is not well."""
+    return "warn" if stage == ProductionStatus.RETURNED else _MOODS.get(status, "")
 
 
 def meaning_of(reason: Reason) -> str:

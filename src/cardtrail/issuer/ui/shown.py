@@ -29,6 +29,7 @@ _HEARD: Final = {
     Told.NOTIFIED: "a notification told it", Told.ANSWERED: "an answer told it: no notification had",
     Told.INFERRED: "it must have been passed on the way",
 }  # fmt: skip
+_BY: Final = {Told.NOTIFIED: "notification", Told.ANSWERED: "answer", Told.INFERRED: "nobody"}
 WHY: Final = {
     Why.DOUBTFUL: "its reports contradict each other",
     Why.OVERDUE: "it has been where it is for longer than usual then",
@@ -45,7 +46,7 @@ def order_shown(held: Held, *, personal: bool) -> dict[str, Any]:
     known, operation = held.known, held.operation
     return {
         "operation_id": known.operation_id, "kind": known.operation, "status": known.operation_status.lower(),
-        "mood": mood_of(known.operation_status), "sealed": False, "known": known,
+        "mood": mood_of(known.operation_status, known.stage), "sealed": False, "known": known,
         "headline": _headline(known, operation.reason, personal=personal), "forgotten_at": known.forgotten_at,
         "because": [_because(known, name, value, personal=personal) for name, value in _values(operation)],
         "timeline": [_step(each, personal=personal) for each in known.timeline], "taken_back": (),
@@ -95,7 +96,7 @@ def _because(known: Known, member: str, value: str, *, personal: bool) -> dict[s
     rule = "the newest picture says so" if step is None else _HEARD[step.told]
     return {
         "member": member, "shown": value, "hidden": not personal and _may_be_personal(member, value), "because": rule,
-        "source": known.source if step is None else step.told.value, "event_id": "", "clamped": False,
+        "source": known.source if step is None else _BY[step.told], "event_id": "", "clamped": False,
         "happened_at": None if step is None else step.happened_at,
         "received_at": known.learned_at if step is None else step.learned_at,
     }  # fmt: skip

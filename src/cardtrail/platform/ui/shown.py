@@ -29,7 +29,8 @@ def order_shown(order: OrderSeen, *, personal: bool) -> dict[str, Any]:
     account = order.account
     shown = {
         "operation_id": order.operation_id, "sequence": order.sequence, "changed_at": order.changed_at,
-        "status": status.lower(), "mood": mood_of(status), "sealed": account is None, "headline": _headline(details),
+        "status": status.lower(), "mood": mood_of(status, str(details.get("status", ""))),
+        "sealed": account is None, "headline": _headline(details),
     }  # fmt: skip
     if account is None:
         return shown
