@@ -125,6 +125,8 @@ def _lines(series: Sequence[Series], labels: Sequence[str], title: str, frame: F
         for run in _runs(points):
             told = " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
             parts.append(f'<polyline class="line s{number}" points="{told}"/>')
+            if len(run) == 1:  # a line of one point cannot be seen
+                parts.append(_mark(_MARKS[number % 4], *run[0], number))
         marked = points[:: max(1, len(points) // (width // 26))]
         parts += [_mark(_MARKS[number % 4], *point, number) for point in marked if point is not None]
         row, column = divmod(number, frame.beside)

@@ -68,3 +68,12 @@ def test_what_is_given_is_text() -> None:
     )
     assert "<script>" not in told
     assert all(NASTY in texts(picture) or f"{NASTY} 1" in texts(picture) for picture in pictures(told))
+
+
+def test_where_there_is_no_value_nothing_is_drawn_and_a_lone_one_is_marked() -> None:
+    """Regression: a day without a value was drawn as a zero."""
+    series = [Series("stated", [None, 3, 4, None, 5], "5 days")]
+    picture = str(lines(series, list("abcde"), "The bound")).partition("</svg>")[0]
+    assert len(re.findall(r"<polyline", picture)) == 2
+    assert [len(each.split()) for each in re.findall(r'points="([^"]*)"', picture)] == [2, 1]
+    assert "stated 5 days" in picture
