@@ -259,7 +259,7 @@ def test_a_database_of_another_release_is_not_backed_up_and_not_changed(database
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path, file: Path) -> None:
-    with pytest.raises(StoreUnavailable, match=r"no file .*absent\.db"):
+    with pytest.raises(StoreUnavailable, match=r"no database .*absent\.db"):
         save(f"sqlite:///{tmp_path}/absent.db", file)
     assert list(tmp_path.iterdir()) == []
 
