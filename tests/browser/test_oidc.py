@@ -48,8 +48,12 @@ def provider(tmp_path: Path, listening: socket.socket) -> Iterator[Provider]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page of a browser that has been nowhere yet; what it complains of fails the test."""
+def page(browser: Browser, provider: Provider) -> Iterator[Page]:
+    """A page of a browser that has been nowhere yet; what it complains of fails the test.
+
+    It is closed before the provider and the service are, or it would complain that they are gone.
+    """
+    assert provider.issuer
     context = browser.new_context(viewport={"width": 1600, "height": 900})
     context.set_default_timeout(15_000)
     page, complaints = context.new_page(), list[str]()
