@@ -18,6 +18,7 @@ from cardtrail.issuer.settings import Settings
 from cardtrail.issuer.sight import strange_in
 from cardtrail.issuer.standing import DAY, Observed
 from cardtrail.issuer.take import Asked, Batch, Sighting
+from cardtrail.issuer.ui import card
 from cardtrail.issuer.ui.drift import RANGES as DRIFT_RANGES
 from cardtrail.issuer.ui.overview import RANGES
 from cardtrail.pages.door.account import Identity, Role
@@ -253,6 +254,23 @@ def test_a_card_says_who_told_of_it_and_which_cards_share_its_parcel(database_ur
         awaited = (await operator.get(f"{HOME}cards/awaited")).body.decode()
         assert "Nothing was heard of this card yet" in awaited
         assert "because nothing was heard of it yet" in awaited
+
+    played(database_url, tmp_path, play)
+
+
+def test_a_card_with_very_many_orders_says_that_not_all_are_shown(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card, "MAX_ORDERS", 2)
+
+    async def play(mirror: AsyncMirror, port: int, _platform: Platform) -> None:
+        operator, now = await entered(port, "operator"), mirror.clock()
+        for count, is_whole in ((2, True), (3, False)):
+            orders = [order("busy", "CARD_PROD_READY", operationId=f"op-{number}") for number in range(count)]
+            await mirror.apply(ISSUER, [Observed(each, "notification", now) for each in orders])
+            page = (await operator.get(f"{HOME}cards/busy")).body.decode()
+            assert page.count("Why it says that") == 2
+            assert ("Older orders of this card are not shown." not in page) is is_whole
 
     played(database_url, tmp_path, play)
 

@@ -187,7 +187,8 @@ def _write(tx: Transaction, issuer_id: str, batch: Batch, fold: _Fold) -> None:
     tx.each("put_operations", put)
     confirmed = [each for key, each in fold.confirmed.items() if key not in fold.changed]
     tx.each("confirm_operations", [confirmed_row(issuer_id, each) for each in confirmed])
-    pulled_at = _pulled_at(tx, issuer_id) if fold.changed else None
+    has_answers = any(observed.source == "answer" for observed in batch.observed)  # only these tell what was missed
+    pulled_at = _pulled_at(tx, issuer_id) if has_answers and fold.changed else None
     changes = [
         change_row(issuer_id, each, _wrong_since(each, fold.cards.get(key[0]), pulled_at), dwelt_in(each))
         for key, takens in fold.changed.items()

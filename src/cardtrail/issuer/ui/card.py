@@ -29,7 +29,7 @@ class ParcelSeen(msgspec.Struct, frozen=True):
 class CardSeen(msgspec.Struct, frozen=True):
     """A card as its page shows it: its orders, newest first, and what is known of the card itself.
 
-    `has_feed`: what changes is read from the platform's feed.
+    `has_feed`: what changes is read from the platform's feed. `is_whole`: it has no more orders than these.
     """
 
     card_id: str
@@ -37,6 +37,7 @@ class CardSeen(msgspec.Struct, frozen=True):
     held: tuple[Held, ...]
     parcels: tuple[ParcelSeen, ...]
     has_feed: bool
+    is_whole: bool
 
 
 def seen_of(tx: Transaction, issuer_id: str, card_id: str) -> CardSeen | None:
@@ -44,11 +45,13 @@ def seen_of(tx: Transaction, issuer_id: str, card_id: str) -> CardSeen | None:
     row = tx.one("card", issuer_id=issuer_id, card_id=card_id)
     if row is None:
         return None
-    held = tuple(held_of(tx, issuer_id, card_id)[:MAX_ORDERS])
+    every = held_of(tx, issuer_id, card_id)
+    held = tuple(every[:MAX_ORDERS])
     numbers = {each.known.parcel: None for each in held if each.known.parcel[1]}
     parcels = tuple(_parcel(tx, issuer_id, card_id, carrier, number or "") for carrier, number in numbers)
     issuer = tx.one("find_issuer", issuer_id=issuer_id)
-    return CardSeen(card_id, card_of(row), held, parcels, issuer is not None and issuer[2] is not None)
+    return CardSeen(card_id, card_of(row), held, parcels, issuer is not None and issuer[2] is not None,
+                    len(every) <= MAX_ORDERS)  # fmt: skip
 
 
 def _parcel(tx: Transaction, issuer_id: str, card_id: str, carrier: str | None, number: str) -> ParcelSeen:
